@@ -1,0 +1,246 @@
+/* agent.c - agents: names and who owns them, listing, adding, removing. */
+#include "core/internal.h"
+
+#define ROWS_MAX 1000u /* of one list request */
+
+struct al_str ali_name_normal(struct al_str name)
+{
+    static const char prefix[] = "default/";
+    uint32_t n = sizeof(prefix) - 1;
+
+    if (name.n > n && memcmp(name.p, prefix, n) == 0)
+        return al_str_of(name.p + n, name.n - n);
+    return name;
+}
+
+int ali_agent_get(struct al_node *node, const struct ali_conn *conn, struct al_str full_name,
+                  bool create, ali_ref *ret_agent)
+{
+    struct al_str name = ali_name_normal(full_name);
+    struct ali_rec_agent_add record = {.agent = node->d.next_agent,
+                                       .uid = conn->uid,
+                                       .wall_ms = node->v.now.wall_ms,
+                                       .name = name};
+    ali_ref ref;
+    int r;
+
+    if (!al_name_is_valid(full_name))
+        return -AL_E_BAD_NAME;
+    ref = ali_find_agent_name(node, name);
+    if (ref == AL_REF_NONE) {
+        if (!create)
+            return -AL_E_UNKNOWN_AGENT;
+        if (node->agents.count >= AL_AGENTS_MAX)
+            return -AL_E_LIMIT;
+        if (node->v.disk_full)
+            return -AL_E_DISK_FULL;
+        r = ali_commit(node, ALI_REC_AGENT_ADD, &record);
+        if (r < 0)
+            return r;
+        ref = ali_find_agent_name(node, name);
+    }
+    if (!ali_may_act(conn, ali_agent_at(node, ref)))
+        return -AL_E_NOT_OWNER;
+    *ret_agent = ref;
+    return 0;
+}
+
+int ali_handle_agent_add(struct al_node *node, struct ali_conn *conn,
+                         const struct al_msg_agent_add *m)
+{
+    ali_ref ref;
+    int r;
+
+    if (al_name_is_valid(m->name) &&
+        ali_find_agent_name(node, ali_name_normal(m->name)) != AL_REF_NONE)
+        r = -AL_E_EXISTS;
+    else
+        r = ali_agent_get(node, conn, m->name, true, &ref);
+    ali_send_done(node, conn, m->request, r, r == 0);
+    return 0;
+}
+
+/* 0 if the agent may go: nothing waits for it (unless forced), and nothing of it is under way. */
+static int check_removal(const struct al_node *node, ali_ref ref, bool force)
+{
+    const struct ali_agent *agent = ali_agent_at(node, ref);
+
+    if ((agent->v.conn != AL_REF_NONE || agent->v.busy.head != AL_REF_NONE) && !force)
+        return -AL_E_ALREADY_ATTACHED;
+    if (agent->v.channel_count || agent->v.member_count || ali_schedule_uses(node, ref) ||
+        ((agent->d.pending || agent->d.letter_count) && !force))
+        return -AL_E_BUSY;
+    for (ali_ref s = 0; s < node->streams.end; s++) {
+        const struct ali_stream *stream = ali_stream_at(node, s);
+
+        if (al_pool_has(&node->streams, s) && stream->d.from == ref && stream->d.to != ref &&
+            (ali_runs_count(&stream->d.runs) || stream->d.letter_count))
+            return -AL_E_BUSY; /* what it sent still waits at somebody else's */
+    }
+    return 0;
+}
+
+int ali_handle_agent_remove(struct al_node *node, struct ali_conn *conn,
+                            const struct al_msg_agent_remove *m)
+{
+    struct ali_rec_agent_remove record = {0};
+    ali_ref ref = AL_REF_NONE;
+    int r = ali_agent_get(node, conn, m->name, false, &ref);
+
+    if (r == 0)
+        r = check_removal(node, ref, m->flags & 1);
+    if (r == 0) {
+        struct ali_agent *agent = ali_agent_at(node, ref);
+        struct ali_conn *receiver = ali_conn_at(node, agent->v.conn);
+        struct al_msg_detached detached = {.agent = agent->d.id,
+                                           .code = AL_E_NOT_FOUND,
+                                           .detail = al_str_c("the agent was removed")};
+
+        record.agent = agent->d.id;
+        if (receiver)
+            ALI_SEND(node, receiver->number, detached, &detached);
+        ali_session_leave(node, ref, true);
+        agent->v.has_session = false;
+        r = ali_commit(node, ALI_REC_AGENT_REMOVE, &record);
+    }
+    ali_send_done(node, conn, m->request, r, r == 0);
+    return 0;
+}
+
+/* ---- listing ------------------------------------------------------------------------------ */
+
+static void send_row(struct al_node *node, struct ali_conn *conn, uint32_t request, ali_ref ref)
+{
+    const struct ali_agent *agent = ali_agent_at(node, ref);
+    uint64_t busy = agent->d.pending - agent->v.delayed;
+    struct al_msg_agent_row row = {.request = request,
+                                   .agent = agent->d.id,
+                                   .uid = agent->d.uid,
+                                   .attached = agent->v.conn != AL_REF_NONE,
+                                   .created_ms = agent->d.created_ms,
+                                   .ready = busy - agent->v.out,
+                                   .leased = agent->v.out,
+                                   .delayed = agent->v.delayed,
+                                   .dead = agent->d.letter_count,
+                                   .leased_bytes = agent->v.out_bytes,
+                                   .streams = agent->v.stream_count,
+                                   .name = al_str_of(agent->d.name, agent->d.name_size)};
+
+    ALI_SEND(node, conn->number, agent_row, &row);
+}
+
+static int compare_names(struct al_str a, struct al_str b)
+{
+    uint32_t n = a.n < b.n ? a.n : b.n;
+    int c = n ? memcmp(a.p, b.p, n) : 0;
+
+    return c ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+/* The agent with the smallest name behind `after`: lists are short and rare, tables unsorted. */
+static ali_ref next_agent(const struct al_node *node, struct al_str after, bool first)
+{
+    ali_ref best = AL_REF_NONE;
+    struct al_str best_name = {0};
+
+    for (ali_ref ref = 0; ref < node->agents.end; ref++) {
+        const struct ali_agent *agent = ali_agent_at(node, ref);
+        struct al_str name = al_str_of(agent->d.name, agent->d.name_size);
+
+        if (!al_pool_has(&node->agents, ref) || agent->v.group != AL_REF_NONE ||
+            (!first && compare_names(name, after) <= 0))
+            continue;
+        if (best == AL_REF_NONE || compare_names(name, best_name) < 0) {
+            best = ref;
+            best_name = name;
+        }
+    }
+    return best;
+}
+
+int ali_handle_agent_list(struct al_node *node, struct ali_conn *conn,
+                          const struct al_msg_agent_list *m)
+{
+    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
+    struct al_str after = m->after;
+
+    if (m->exact) {
+        ali_ref ref = al_name_is_valid(m->after)
+                          ? ali_find_agent_name(node, ali_name_normal(m->after))
+                          : AL_REF_NONE;
+
+        if (ref != AL_REF_NONE)
+            send_row(node, conn, m->request, ref);
+        ali_send_done(node, conn, m->request, ref == AL_REF_NONE ? -AL_E_UNKNOWN_AGENT : 0,
+                      ref != AL_REF_NONE);
+        return 0;
+    }
+    while (count < limit) {
+        ali_ref ref = next_agent(node, after, count == 0 && after.n == 0);
+
+        if (ref == AL_REF_NONE)
+            break;
+        send_row(node, conn, m->request, ref);
+        after = al_str_of(ali_agent_at(node, ref)->d.name, ali_agent_at(node, ref)->d.name_size);
+        count++;
+    }
+    ali_send_done(node, conn, m->request, 0, count);
+    return 0;
+}
+
+static void send_stream_row(struct al_node *node, const struct ali_conn *conn, uint32_t request,
+                            const struct ali_stream *stream)
+{
+    const struct ali_agent *from = ali_agent_at(node, stream->d.from);
+    uint64_t pending = ali_runs_count(&stream->d.runs) - stream->d.gone_count;
+    struct al_msg_stream_row row = {.request = request,
+                                    .stream = stream->d.id,
+                                    .priority = stream->d.priority,
+                                    .next_seq = stream->d.runs.next_seq,
+                                    .head_seq = pending ? stream->d.runs.first_seq : 0,
+                                    .pending = pending,
+                                    .leased = stream->v.pushed_count,
+                                    .attempts = stream->d.attempts,
+                                    .due_ms = stream->v.is_held ? stream->d.due_ms : 0,
+                                    .from = al_str_of(from->d.name, from->d.name_size),
+                                    .label = al_str_of(stream->d.label, stream->d.label_size)};
+
+    ALI_SEND(node, conn->number, stream_row, &row);
+}
+
+/* The stream to the agent with the smallest number behind `after`. */
+static const struct ali_stream *next_stream(const struct al_node *node, ali_ref agent,
+                                            uint32_t after)
+{
+    const struct ali_stream *best = NULL;
+
+    for (ali_ref ref = ali_agent_at(node, agent)->v.streams.head; ref != AL_REF_NONE;
+         ref = ali_stream_at(node, ref)->v.link.next) {
+        const struct ali_stream *stream = ali_stream_at(node, ref);
+
+        if (stream->d.id > after && (!best || stream->d.id < best->d.id))
+            best = stream;
+    }
+    return best;
+}
+
+int ali_handle_stream_list(struct al_node *node, struct ali_conn *conn,
+                           const struct al_msg_stream_list *m)
+{
+    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
+    uint32_t after = m->after;
+    ali_ref agent = AL_REF_NONE;
+    int r = ali_agent_get(node, conn, m->agent, false, &agent);
+
+    while (r == 0 && count < limit) {
+        const struct ali_stream *stream = next_stream(node, agent, after);
+
+        if (!stream)
+            break;
+        send_stream_row(node, conn, m->request, stream);
+        after = stream->d.id;
+        count++;
+    }
+    ali_send_done(node, conn, m->request, r, count);
+    return 0;
+}

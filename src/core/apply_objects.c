@@ -1,0 +1,321 @@
+/* apply_objects.c - records that make and remove agents, producers and streams. */
+#include "core/internal.h"
+#include <assert.h>
+
+#define STREAM_LINK offsetof(struct ali_stream, v.link)
+#define OF_STREAM   offsetof(struct ali_track, d.of_stream)
+#define OF_PRODUCER offsetof(struct ali_track, d.of_producer)
+#define LETTER_LINK offsetof(struct ali_letter, d.link)
+
+/* ---- epoch -------------------------------------------------------------------------------- */
+
+int ali_prepare_epoch(struct al_node *node, const struct ali_rec_epoch *r)
+{
+    return r->epoch == node->d.epoch + 1 ? 0 : -AL_E_DAMAGED;
+}
+
+void ali_apply_epoch(struct al_node *node, uint64_t lsn, const struct ali_rec_epoch *r)
+{
+    (void)lsn;
+    node->d.epoch = r->epoch;
+}
+
+/* ---- agents ------------------------------------------------------------------------------- */
+
+int ali_prepare_agent_add(struct al_node *node, const struct ali_rec_agent_add *r)
+{
+    int e;
+
+    if (r->name.n > AL_GROUP_NAME_MAX || r->agent < node->d.next_agent ||
+        ali_find_agent_name(node, r->name) != AL_REF_NONE)
+        return -AL_E_DAMAGED;
+    e = al_pool_reserve(&node->agents, 1);
+    if (e == 0)
+        e = al_index_reserve(&node->agent_ids, 1);
+    return e < 0 ? e : al_index_reserve(&node->agent_names, 1);
+}
+
+void ali_apply_agent_add(struct al_node *node, uint64_t lsn, const struct ali_rec_agent_add *r)
+{
+    ali_ref ref = al_pool_take(&node->agents);
+    struct ali_agent *agent = ali_agent_at(node, ref);
+
+    (void)lsn;
+    ali_fresh(node, &agent->object);
+    agent->d.id = r->agent;
+    agent->d.uid = r->uid;
+    agent->d.created_ms = r->wall_ms;
+    agent->d.name_size = (uint8_t)r->name.n;
+    memcpy(agent->d.name, r->name.p, r->name.n);
+    agent->d.letters = agent->d.values = ALI_LIST_EMPTY;
+    ali_agent_init_volatile(agent);
+    node->d.next_agent = r->agent + 1;
+    al_index_add(&node->agent_ids, ali_hash_number(r->agent), ref);
+    al_index_add(&node->agent_names, ali_hash_name(node, r->name), ref);
+}
+
+void ali_agent_init_volatile(struct ali_agent *agent)
+{
+    memset(&agent->v, 0, sizeof(agent->v));
+    agent->v.streams = agent->v.busy = ALI_LIST_EMPTY;
+    for (unsigned i = 0; i < AL_PRIORITY_COUNT; i++)
+        agent->v.ready[i] = ALI_LIST_EMPTY;
+    agent->v.conn = agent->v.group = AL_REF_NONE;
+}
+
+int ali_prepare_agent_remove(struct al_node *node, const struct ali_rec_agent_remove *r)
+{
+    return ali_find_agent(node, r->agent) == AL_REF_NONE ? -AL_E_DAMAGED : 0;
+}
+
+static void remove_marks_and_delayed(struct al_node *node, ali_ref stream)
+{
+    for (ali_ref ref = 0; ref < node->marks.end; ref++) {
+        if (al_pool_has(&node->marks, ref) && ali_mark_at(node, ref)->d.stream == stream)
+            ali_mark_remove(node, ref);
+    }
+    for (ali_ref ref = 0; ref < node->delayed.end; ref++) {
+        if (al_pool_has(&node->delayed, ref) && ali_delayed_at(node, ref)->d.stream == stream) {
+            ali_live_drop(node, ali_delayed_at(node, ref)->d.lsn);
+            ali_key_lost(node, ali_stream_at(node, stream)->d.id,
+                         ali_delayed_at(node, ref)->d.id | ALI_KEY_SCHEDULED);
+            ali_delayed_remove(node, ref);
+        }
+    }
+}
+
+/* Everything of a stream goes: a removed agent takes its streams along. */
+static void purge_stream(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    ali_ref letter = to->d.letters.head;
+
+    ali_touch(node, ALI_PART_STREAM, ref, &stream->object);
+    ali_stream_drop_volatile(node, ref);
+    while (ali_runs_count(&stream->d.runs)) {
+        /* What is gone has given its record to a letter already. */
+        if (!ali_seq_is_gone(node, stream, ref, stream->d.runs.first_seq)) {
+            ali_live_drop(node, stream->d.runs.head->first_lsn);
+            to->d.pending--;
+        }
+        if (stream->d.key_count)
+            ali_key_lost(node, stream->d.id, stream->d.runs.first_seq);
+        ali_runs_pop(&stream->d.runs, &node->alloc);
+    }
+    if (stream->d.mark_count || stream->d.letter_count)
+        remove_marks_and_delayed(node, ref);
+    while (letter != AL_REF_NONE && stream->d.letter_count) {
+        ali_ref next = ali_letter_at(node, letter)->d.link.next;
+
+        if (ali_letter_at(node, letter)->d.stream == ref)
+            ali_letter_remove(node, letter, true);
+        letter = next;
+    }
+    ali_stream_remove(node, ref);
+}
+
+void ali_apply_agent_remove(struct al_node *node, uint64_t lsn,
+                            const struct ali_rec_agent_remove *r)
+{
+    ali_ref ref = ali_find_agent(node, r->agent);
+    struct ali_agent *agent = ali_agent_at(node, ref);
+
+    (void)lsn;
+    ali_touch(node, ALI_PART_AGENT, ref, &agent->object);
+    for (ali_ref s = 0; s < node->streams.end; s++) {
+        if (!al_pool_has(&node->streams, s))
+            continue;
+        if (ali_stream_at(node, s)->d.to == ref || ali_stream_at(node, s)->d.from == ref)
+            purge_stream(node, s);
+    }
+    while (agent->d.values.head != AL_REF_NONE)
+        ali_value_remove(node, agent->d.values.head);
+    al_wheel_cancel(&node->v.wheel, &agent->v.timer);
+    ali_breakers_free(node, agent);
+    al_index_remove(&node->agent_ids, ali_hash_number(agent->d.id), ref);
+    al_index_remove(&node->agent_names,
+                    ali_hash_name(node, al_str_of(agent->d.name, agent->d.name_size)), ref);
+    al_pool_put(&node->agents, ref);
+}
+
+/* ---- producers ---------------------------------------------------------------------------- */
+
+int ali_prepare_producer_open(struct al_node *node, const struct ali_rec_producer_open *r)
+{
+    int e;
+
+    if (r->producer < node->d.next_producer)
+        return -AL_E_DAMAGED;
+    e = al_pool_reserve(&node->producers, 1);
+    return e < 0 ? e : al_index_reserve(&node->producer_ids, 1);
+}
+
+void ali_apply_producer_open(struct al_node *node, uint64_t lsn,
+                             const struct ali_rec_producer_open *r)
+{
+    ali_ref ref = al_pool_take(&node->producers);
+    struct ali_producer *producer = ali_producer_at(node, ref);
+
+    (void)lsn;
+    ali_fresh(node, &producer->object);
+    producer->d.id = r->producer;
+    producer->d.epoch = r->epoch;
+    producer->d.uid = r->uid;
+    producer->d.used_ms = r->wall_ms;
+    producer->d.tracks = ALI_LIST_EMPTY;
+    producer->d.commits = AL_REF_NONE;
+    producer->v.conn = AL_REF_NONE;
+    node->d.next_producer = r->producer + 1;
+    al_index_add(&node->producer_ids, ali_hash_number(r->producer), ref);
+}
+
+int ali_prepare_producer_close(struct al_node *node, const struct ali_rec_producer_close *r)
+{
+    return ali_find_producer(node, r->producer) == AL_REF_NONE ? -AL_E_DAMAGED : 0;
+}
+
+static void track_remove(struct al_node *node, ali_ref ref)
+{
+    struct ali_track *track = ali_track_at(node, ref);
+    struct ali_stream *stream = ali_stream_at(node, track->d.stream);
+    struct ali_producer *producer = ali_producer_at(node, track->d.producer);
+
+    ali_touch(node, ALI_PART_TRACK, ref, &track->object);
+    al_index_remove(&node->track_keys, ali_hash_pair(track->d.stream, track->d.producer), ref);
+    ali_list_remove(&node->tracks, OF_STREAM, &stream->d.tracks, ref);
+    ali_list_remove(&node->tracks, OF_PRODUCER, &producer->d.tracks, ref);
+    ali_holes_free(node, track);
+    al_pool_put(&node->tracks, ref);
+}
+
+void ali_apply_producer_close(struct al_node *node, uint64_t lsn,
+                              const struct ali_rec_producer_close *r)
+{
+    ali_ref ref = ali_find_producer(node, r->producer);
+    struct ali_producer *producer = ali_producer_at(node, ref);
+
+    (void)lsn;
+    ali_touch(node, ALI_PART_PRODUCER, ref, &producer->object);
+    while (producer->d.tracks.head != AL_REF_NONE)
+        track_remove(node, producer->d.tracks.head);
+    if (producer->d.commits != AL_REF_NONE) {
+        ali_touch(node, ALI_PART_COMMITS, producer->d.commits,
+                  &ali_commits_at(node, producer->d.commits)->object);
+        al_pool_put(&node->commits, producer->d.commits);
+    }
+    al_index_remove(&node->producer_ids, ali_hash_number(r->producer), ref);
+    al_pool_put(&node->producers, ref);
+}
+
+/* ---- streams ------------------------------------------------------------------------------ */
+
+int ali_prepare_stream_open(struct al_node *node, const struct ali_rec_stream_open *r)
+{
+    int e;
+
+    if (r->stream < node->d.next_stream || r->priority >= AL_PRIORITY_COUNT ||
+        r->label.n > AL_LABEL_MAX || ali_find_agent(node, r->from) == AL_REF_NONE ||
+        ali_find_agent(node, r->to) == AL_REF_NONE)
+        return -AL_E_DAMAGED;
+    e = al_pool_reserve(&node->streams, 1);
+    if (e == 0)
+        e = al_index_reserve(&node->stream_ids, 1);
+    if (e == 0)
+        e = al_index_reserve(&node->stream_keys, 1);
+    if (e < 0)
+        return e;
+    al_alloc_free(&node->alloc, node->v.prepared_label, node->v.prepared_size);
+    node->v.prepared_label = NULL;
+    node->v.prepared_size = r->label.n;
+    if (r->label.n) {
+        node->v.prepared_label = al_alloc_new(&node->alloc, r->label.n);
+        if (!node->v.prepared_label)
+            return -AL_E_NOMEM;
+    }
+    return 0;
+}
+
+void ali_apply_stream_open(struct al_node *node, uint64_t lsn, const struct ali_rec_stream_open *r)
+{
+    ali_ref ref = al_pool_take(&node->streams);
+    struct ali_stream *stream = ali_stream_at(node, ref);
+
+    (void)lsn;
+    ali_fresh(node, &stream->object);
+    stream->d.id = r->stream;
+    stream->d.from = ali_find_agent(node, r->from);
+    stream->d.to = ali_find_agent(node, r->to);
+    stream->d.priority = r->priority;
+    stream->d.flags = r->flags;
+    stream->d.used_ms = r->wall_ms;
+    stream->d.label = node->v.prepared_label;
+    stream->d.label_size = (uint8_t)r->label.n;
+    node->v.prepared_label = NULL;
+    if (r->label.n)
+        memcpy(stream->d.label, r->label.p, r->label.n);
+    stream->d.tracks = ALI_LIST_EMPTY;
+    ali_runs_init(&stream->d.runs, 1);
+    al_buf_init(&stream->d.log, &node->alloc);
+    node->d.next_stream = r->stream + 1;
+    al_index_add(&node->stream_ids, ali_hash_number(r->stream), ref);
+    al_index_add(&node->stream_keys,
+                 ali_hash_stream_key(node, stream->d.from, stream->d.to, r->priority, r->label),
+                 ref);
+    ali_stream_init_volatile(node, ref);
+}
+
+void ali_stream_init_volatile(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+
+    memset(&stream->v, 0, sizeof(stream->v));
+    stream->v.member = AL_REF_NONE;
+    stream->v.next = ali_runs_begin(&stream->d.runs);
+    ali_list_push(&node->streams, STREAM_LINK, &to->v.streams, ref);
+    to->v.stream_count++;
+}
+
+int ali_prepare_stream_close(struct al_node *node, const struct ali_rec_stream_close *r)
+{
+    ali_ref ref = ali_find_stream(node, r->stream);
+
+    if (ref == AL_REF_NONE || ali_runs_count(&ali_stream_at(node, ref)->d.runs) ||
+        ali_stream_at(node, ref)->d.letter_count)
+        return -AL_E_DAMAGED;
+    return 0;
+}
+
+void ali_apply_stream_close(struct al_node *node, uint64_t lsn,
+                            const struct ali_rec_stream_close *r)
+{
+    ali_ref ref = ali_find_stream(node, r->stream);
+
+    (void)lsn;
+    ali_touch(node, ALI_PART_STREAM, ref, &ali_stream_at(node, ref)->object);
+    ali_stream_remove(node, ref);
+}
+
+void ali_stream_remove(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct al_str label = al_str_of(stream->d.label, stream->d.label_size);
+
+    ali_stream_drop_volatile(node, ref);
+    if (stream->v.member != AL_REF_NONE)
+        ali_member_forget(node, stream->v.member);
+    while (stream->d.tracks.head != AL_REF_NONE)
+        track_remove(node, stream->d.tracks.head);
+    al_index_remove(&node->stream_ids, ali_hash_number(stream->d.id), ref);
+    al_index_remove(
+        &node->stream_keys,
+        ali_hash_stream_key(node, stream->d.from, stream->d.to, stream->d.priority, label), ref);
+    ali_list_remove(&node->streams, STREAM_LINK, &to->v.streams, ref);
+    to->v.stream_count--;
+    ali_runs_deinit(&stream->d.runs, &node->alloc);
+    al_alloc_free(&node->alloc, stream->d.label, stream->d.label_size);
+    al_buf_deinit(&stream->d.log);
+    al_pool_put(&node->streams, ref);
+}

@@ -1,0 +1,270 @@
+/* connection.c - connections: hello and goodbye, and the dispatch of frames. */
+#include "core/internal.h"
+
+#define FRAME_MAX_BEFORE_HELLO 1024u /* nobody unknown gets more of our memory */
+
+struct ali_conn *ali_conn_at(const struct al_node *node, uint32_t number)
+{
+    return number < node->v.conn_cap ? node->v.conns[number] : NULL;
+}
+
+static int grow(struct al_node *node, uint32_t number)
+{
+    uint32_t cap = node->v.conn_cap ? node->v.conn_cap : 16;
+    struct ali_conn **conns;
+    uint32_t *serials;
+
+    while (cap <= number)
+        cap *= 2;
+    conns = al_alloc_zero(&node->alloc, cap * sizeof(*conns));
+    serials = al_alloc_zero(&node->alloc, cap * sizeof(*serials));
+    if (!conns || !serials) {
+        al_alloc_free(&node->alloc, conns, cap * sizeof(*conns));
+        al_alloc_free(&node->alloc, serials, cap * sizeof(*serials));
+        return -AL_E_NOMEM;
+    }
+    if (node->v.conn_cap) {
+        memcpy(conns, node->v.conns, node->v.conn_cap * sizeof(*conns));
+        memcpy(serials, node->v.conn_serials, node->v.conn_cap * sizeof(*serials));
+    }
+    al_alloc_free(&node->alloc, node->v.conns, node->v.conn_cap * sizeof(*conns));
+    al_alloc_free(&node->alloc, node->v.conn_serials, node->v.conn_cap * sizeof(*serials));
+    node->v.conns = conns;
+    node->v.conn_serials = serials;
+    node->v.conn_cap = cap;
+    return 0;
+}
+
+int ali_conn_open(struct al_node *node, uint32_t number, uint32_t uid)
+{
+    struct ali_conn *conn = al_alloc_zero(&node->alloc, sizeof(*conn));
+
+    if (!conn || (number >= node->v.conn_cap && grow(node, number) < 0)) {
+        al_alloc_free(&node->alloc, conn, sizeof(*conn));
+        return -AL_E_NOMEM;
+    }
+    conn->number = number;
+    conn->uid = uid;
+    conn->agents = conn->producers = conn->watches = ALI_LIST_EMPTY;
+    node->v.conns[number] = conn;
+    node->v.conn_serials[number]++;
+    node->v.conn_count++;
+    return 0;
+}
+
+void ali_conn_free(struct al_node *node, struct ali_conn *conn)
+{
+    for (uint32_t i = 0; i < conn->channel_cap; i++) {
+        if (conn->channels[i])
+            ali_gap_drop(node, conn, conn->channels[i]);
+        al_alloc_free(&node->alloc, conn->channels[i], sizeof(**conn->channels));
+    }
+    al_alloc_free(&node->alloc, conn->channels, conn->channel_cap * sizeof(*conn->channels));
+    al_alloc_free(&node->alloc, conn, sizeof(*conn));
+}
+
+void ali_conn_closed(struct al_node *node, uint32_t number)
+{
+    struct ali_conn *conn = ali_conn_at(node, number);
+
+    if (!conn)
+        return;
+    ali_session_lost(node, conn);
+    ali_channels_close(node, conn);
+    ali_producers_leave(node, conn);
+    ali_waiter_leave(node, conn);
+    node->v.conns[number] = NULL;
+    node->v.conn_count--;
+    ali_conn_free(node, conn);
+}
+
+bool ali_may_act(const struct ali_conn *conn, const struct ali_agent *agent)
+{
+    return conn->uid == agent->d.uid || conn->uid == 0;
+}
+
+/* ---- session frames ------------------------------------------------------------------------ */
+
+int ali_handle_hello(struct al_node *node, struct ali_conn *conn, const struct al_msg_hello *m)
+{
+    struct al_msg_welcome welcome = {.version = AL_WIRE_VERSION,
+                                     .node_epoch = node->d.epoch,
+                                     .payload_max = node->config.payload_max,
+                                     .publish_window = AL_PUBLISH_WINDOW,
+                                     .credit_max = AL_CREDIT_MAX,
+                                     .uid = conn->uid,
+                                     .node = node->config.name};
+
+    if (conn->ready || m->magic != AL_WIRE_MAGIC) {
+        ali_send_fatal(node, conn, AL_MSG_HELLO, AL_E_PROTOCOL,
+                       conn->ready ? "second HELLO" : "HELLO without the magic number");
+        return 0;
+    }
+    if (m->version_min > AL_WIRE_VERSION || m->version_max < AL_WIRE_VERSION) {
+        ali_send_fatal(node, conn, AL_MSG_HELLO, AL_E_VERSION,
+                       "this node speaks protocol version 1 only");
+        return 0;
+    }
+    conn->ready = true;
+    conn->instance = m->instance;
+    ALI_SEND(node, conn->number, welcome, &welcome);
+    return 0;
+}
+
+int ali_handle_ping(struct al_node *node, struct ali_conn *conn, const struct al_msg_ping *m)
+{
+    struct al_msg_pong pong = {.token = m->token};
+
+    ALI_SEND(node, conn->number, pong, &pong);
+    return 0;
+}
+
+int ali_handle_pong(struct al_node *node, struct ali_conn *conn, const struct al_msg_pong *m)
+{
+    (void)node;
+    (void)conn;
+    (void)m;
+    return 0;
+}
+
+int ali_handle_goodbye(struct al_node *node, struct ali_conn *conn, const struct al_msg_goodbye *m)
+{
+    struct al_msg_goodbye goodbye = {0};
+    int r = ali_session_goodbye(node, conn, m->flags & AL_KEEP_LEASES);
+
+    if (r == 0)
+        r = ali_producers_retire(node, conn);
+    if (r < 0)
+        return r;
+    ALI_SEND(node, conn->number, goodbye, &goodbye);
+    conn->closing = true;
+    ali_effect_close(node, conn->number);
+    return 0;
+}
+
+/* ---- dispatch ----------------------------------------------------------------------------- */
+
+union any_message {
+#define ALI_H(lower) struct al_msg_##lower lower;
+    ALI_HANDLED(ALI_H)
+#undef ALI_H
+};
+
+/* Decodes one body and calls its handler; 1: this type is not for the node to receive. */
+static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al_frame *frame)
+{
+    union any_message m;
+
+#define ALI_CASE(symbol, lower)                           \
+    case AL_MSG_##symbol:                                 \
+        if (al_decode_##lower(frame->body, &m.lower) < 0) \
+            break;                                        \
+        return ali_handle_##lower(node, conn, &m.lower);
+    switch (frame->type) {
+        ALI_CASE(HELLO, hello)
+        ALI_CASE(PING, ping)
+        ALI_CASE(PONG, pong)
+        ALI_CASE(GOODBYE, goodbye)
+        ALI_CASE(PRODUCER_OPEN, producer_open)
+        ALI_CASE(CHANNEL_OPEN, channel_open)
+        ALI_CASE(CHANNEL_RESUME, channel_resume)
+        ALI_CASE(CHANNEL_CLOSE, channel_close)
+        ALI_CASE(PUBLISH, publish)
+        ALI_CASE(ATTACH, attach)
+        ALI_CASE(DETACH, detach)
+        ALI_CASE(CREDIT, credit)
+        ALI_CASE(ACK, ack)
+        ALI_CASE(NACK, nack)
+        ALI_CASE(EXTEND, extend)
+        ALI_CASE(SETTLE, settle)
+        ALI_CASE(END_WATCH, end_watch)
+        ALI_CASE(RECORD_GET, record_get)
+        ALI_CASE(AGENT_LIST, agent_list)
+        ALI_CASE(AGENT_ADD, agent_add)
+        ALI_CASE(AGENT_REMOVE, agent_remove)
+        ALI_CASE(STREAM_LIST, stream_list)
+        ALI_CASE(DLQ_LIST, dlq_list)
+        ALI_CASE(DLQ_GET, dlq_get)
+        ALI_CASE(DLQ_REDRIVE, dlq_redrive)
+        ALI_CASE(DLQ_PURGE, dlq_purge)
+        ALI_CASE(GAP_NACK, gap_nack)
+        ALI_CASE(STATUS_GET, status_get)
+        ALI_CASE(METRICS_GET, metrics_get)
+        ALI_CASE(CANCEL, cancel)
+        ALI_CASE(SCHEDULE_SET, schedule_set)
+        ALI_CASE(SCHEDULE_REMOVE, schedule_remove)
+        ALI_CASE(SCHEDULE_LIST, schedule_list)
+        ALI_CASE(KIND_LIST, kind_list)
+        ALI_CASE(KIND_SET, kind_set)
+        ALI_CASE(KIND_REMOVE, kind_remove)
+        ALI_CASE(BREAKER_LIST, breaker_list)
+        ALI_CASE(COMMIT, commit)
+        ALI_CASE(KV_GET, kv_get)
+        ALI_CASE(KV_LIST, kv_list)
+        ALI_CASE(HEALTH_GET, health_get)
+        ALI_CASE(GROUP_ADD, group_add)
+        ALI_CASE(GROUP_REMOVE, group_remove)
+        ALI_CASE(GROUP_LIST, group_list)
+        ALI_CASE(GROUP_JOIN, group_join)
+        ALI_CASE(GROUP_LEAVE, group_leave)
+        ALI_CASE(GROUP_MEMBERS, group_members)
+        ALI_CASE(GROUP_HISTORY, group_history)
+    default:
+        ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL,
+                       "only a node sends frames of this type");
+        return 0;
+    }
+#undef ALI_CASE
+    ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL, "the frame is cut short or malformed");
+    return 0;
+}
+
+static int handle_frame(struct al_node *node, struct ali_conn *conn, const struct al_frame *frame)
+{
+    int r;
+
+    if (!conn->ready && frame->type != AL_MSG_HELLO) {
+        ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL, "the first frame must be HELLO");
+        return 0;
+    }
+    /* Acks and receipts are collected into runs; whatever else comes must find them applied. */
+    if (frame->type != AL_MSG_ACK) {
+        r = ali_acks_flush(node);
+        if (r < 0)
+            return r;
+    }
+    if (frame->type != AL_MSG_PUBLISH)
+        ali_receipts_flush(node, conn);
+    return dispatch(node, conn, frame);
+}
+
+int ali_conn_bytes(struct al_node *node, struct ali_conn *conn, struct al_str data,
+                   size_t *ret_consumed)
+{
+    uint32_t frame_max = conn->ready ? node->config.payload_max + (AL_FRAME_MAX - AL_PAYLOAD_MAX)
+                                     : FRAME_MAX_BEFORE_HELLO;
+    size_t consumed = 0;
+    int r = 0;
+
+    while (!conn->closing && r == 0) {
+        struct al_str rest = al_str_of(data.p + consumed, data.n - consumed);
+        struct al_frame frame;
+        int64_t size = al_frame_next(rest, frame_max, &frame);
+
+        if (size == 0)
+            break;
+        if (size < 0) {
+            ali_send_fatal(node, conn, rest.p[4], (int)size,
+                           size == -AL_E_TOO_LARGE ? "the frame is larger than the node takes"
+                                                   : "no valid frame header");
+            break;
+        }
+        consumed += (size_t)size;
+        r = handle_frame(node, conn, &frame);
+        frame_max = conn->ready ? node->config.payload_max + (AL_FRAME_MAX - AL_PAYLOAD_MAX)
+                                : FRAME_MAX_BEFORE_HELLO;
+    }
+    ali_receipts_flush(node, conn);
+    *ret_consumed = conn->closing ? data.n : consumed;
+    return r;
+}

@@ -1,0 +1,697 @@
+/* deliver.c - from the inbox to the receiver: ready streams, pushes, reading bodies back.
+ *
+ * A message that comes in while its receiver waits goes out at once, from the bytes at hand. A
+ * backlog is read back from the journal in batches: the stream leaves the ready list, a READ effect
+ * names the LSNs, and when the records come they are pushed if nothing has changed meanwhile - the
+ * LSN under the stream's cursor says so. Everything waits in lists; nothing is polled. */
+#include "core/internal.h"
+#include <assert.h>
+
+#define READY_LINK offsetof(struct ali_stream, v.ready)
+#define BUSY_LINK  offsetof(struct ali_stream, v.busy)
+#define READ_BATCH 256u
+#define RING_KEPT  64u   /* places for what is out that an idle stream keeps */
+#define MISSES_MAX 8u    /* reads of one stream that may find nothing, one after another */
+#define AGE_MS     1000u /* a waiting level gains one priority per second: nothing starves */
+
+/* ---- ready lists -------------------------------------------------------------------------- */
+
+void ali_agent_dirty(struct al_node *node, ali_ref ref)
+{
+    struct ali_agent *agent = ali_agent_at(node, ref);
+
+    if (agent->v.dirty || !agent->v.ready_mask || agent->v.conn == AL_REF_NONE)
+        return;
+    if (node->v.dirty_count == node->v.dirty_cap) {
+        uint32_t cap = node->v.dirty_cap ? node->v.dirty_cap * 2 : 16;
+        ali_ref *dirty =
+            node->alloc.realloc_fn(node->alloc.ctx, node->v.dirty,
+                                   node->v.dirty_cap * sizeof(*dirty), cap * sizeof(*dirty));
+
+        if (!dirty) {
+            node->v.effects->failed = true;
+            return;
+        }
+        node->v.dirty = dirty;
+        node->v.dirty_cap = cap;
+    }
+    agent->v.dirty = true;
+    node->v.dirty[node->v.dirty_count++] = ref;
+}
+
+/* What is out belongs to a session before this one, which kept its leases: the present receiver
+ * must not get ahead of it. */
+static bool is_out_elsewhere(const struct ali_stream *stream, const struct ali_agent *to)
+{
+    return stream->v.pushed_count && stream->v.session != to->v.session;
+}
+
+void ali_stream_ready(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    unsigned level = stream->d.priority;
+
+    if (stream->v.is_ready || stream->v.is_held || stream->v.is_blocked || stream->v.reading ||
+        stream->v.again || is_out_elsewhere(stream, to) ||
+        stream->v.next.seq == stream->d.runs.next_seq)
+        return;
+    if (!(to->v.ready_mask >> level & 1))
+        to->v.ready_since_ms[level] = ali_mono_ms(node);
+    stream->v.is_ready = true;
+    ali_list_push(&node->streams, READY_LINK, &to->v.ready[level], ref);
+    to->v.ready_mask |= 1u << level;
+    ali_agent_dirty(node, stream->d.to);
+}
+
+void ali_stream_unready(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    unsigned level = stream->d.priority;
+
+    if (!stream->v.is_ready)
+        return;
+    stream->v.is_ready = false;
+    ali_list_remove(&node->streams, READY_LINK, &to->v.ready[level], ref);
+    if (to->v.ready[level].head == AL_REF_NONE)
+        to->v.ready_mask &= ~(1u << level);
+}
+
+/* The level that is served next: strict priority, with ageing. */
+static unsigned pick_level(const struct al_node *node, const struct ali_agent *agent)
+{
+    uint64_t now = ali_mono_ms(node), best_rank = 0;
+    unsigned best = 0;
+
+    for (unsigned level = 0; level < AL_PRIORITY_COUNT; level++) {
+        uint64_t rank;
+
+        if (!(agent->v.ready_mask >> level & 1))
+            continue;
+        rank = 1 + level + (now - agent->v.ready_since_ms[level]) / AGE_MS;
+        if (rank >= best_rank) {
+            best_rank = rank;
+            best = level;
+        }
+    }
+    return best;
+}
+
+/* ---- pushing ------------------------------------------------------------------------------ */
+
+static bool has_credit(const struct al_node *node, const struct ali_agent *agent)
+{
+    uint64_t out = (uint64_t)agent->v.out + agent->v.volatile_out;
+
+    return agent->v.conn != AL_REF_NONE && out < agent->v.credit &&
+           (out == 0 || agent->v.out_bytes < agent->v.credit_bytes) &&
+           (!agent->v.gate || ali_breaker_admits(node, agent));
+}
+
+/* True if there is credit that no message being read back has been promised. */
+static bool has_spare_credit(const struct al_node *node, const struct ali_agent *agent)
+{
+    return has_credit(node, agent) &&
+           (uint64_t)agent->v.out + agent->v.volatile_out + agent->v.planned < agent->v.credit;
+}
+
+static int reserve_push(struct al_node *node, struct ali_stream *stream)
+{
+    uint32_t cap = stream->v.pushed_cap ? stream->v.pushed_cap * 2 : 4;
+    struct ali_push *ring;
+
+    if (stream->v.pushed_count < stream->v.pushed_cap)
+        return 0;
+    ring = al_alloc_new(&node->alloc, cap * sizeof(*ring));
+    if (!ring)
+        return -AL_E_NOMEM;
+    for (uint32_t i = 0; i < stream->v.pushed_count; i++)
+        ring[i] = *ali_push_at(stream, i);
+    al_alloc_free(&node->alloc, stream->v.pushed, stream->v.pushed_cap * sizeof(*ring));
+    stream->v.pushed = ring;
+    stream->v.pushed_cap = cap;
+    stream->v.pushed_first = 0;
+    return 0;
+}
+
+/* What is known of a message that is about to be pushed. */
+struct parcel {
+    const struct ali_rec_publish *record;
+    uint64_t seq; /* may differ from the record's: redriven, or scheduled */
+    uint16_t kind;
+    const struct ali_rec_group_post *post; /* NULL, or what a group's record says besides */
+};
+
+/* Appends an optional field to the DELIVER frame that was just written at `from`. */
+static void put_optional(struct al_node *node, size_t from, uint16_t tag, struct al_str value)
+{
+    struct al_buf *data = &node->v.effects->data;
+
+    if (ali_effects_room(node, 4 + (size_t)value.n) < 0)
+        return;
+    (void)al_ext_put(data, tag, value);
+    al_put32(data->data + from, (uint32_t)(data->size - from - AL_WIRE_HEADER_SIZE));
+}
+
+/* Sends DELIVER; of a group's message the author's name and what the chain needs. */
+static void put_deliver(struct al_node *node, uint32_t conn, struct al_msg_deliver *deliver,
+                        const struct ali_rec_group_post *post)
+{
+    size_t from = node->v.effects->data.size;
+    struct al_str group = deliver->from;
+
+    if (!post) {
+        ALI_SEND(node, conn, deliver, deliver);
+        return;
+    }
+    deliver->from = post->author;
+    if (ali_effects_room(node, AL_WIRE_HEADER_SIZE + al_size_deliver(deliver)) < 0 ||
+        al_put_deliver(&node->v.effects->data, deliver) < 0)
+        return;
+    put_optional(node, from, AL_DELIVER_EXT_GROUP, group);
+    put_optional(node, from, AL_DELIVER_EXT_PREV_HASH, post->prev_hash);
+    ali_effect_send(node, conn, from);
+}
+
+static void send_deliver(struct al_node *node, const struct ali_stream *stream, uint32_t index,
+                         const struct parcel *parcel)
+{
+    const struct ali_agent *from = ali_agent_at(node, stream->d.from);
+    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    const struct ali_push *push = ali_push_at(stream, index);
+    bool is_head = push->seq == stream->d.runs.first_seq;
+    bool redriven = parcel->record->seq && parcel->record->seq != parcel->seq;
+    struct al_msg_deliver deliver = {
+        .agent = to->d.id,
+        .stream = stream->d.id,
+        .seq = push->seq,
+        .prev_seq = index ? ali_push_at(stream, index - 1)->seq : stream->d.prev_seq,
+        .lease = push->lease,
+        .lease_ms = push->lease_ms,
+        .attempt = (uint16_t)(is_head ? stream->d.attempts + 1 : 1),
+        .flags = push->seq <= stream->v.seen_seq || redriven ? AL_DELIVER_REDELIVERED : 0,
+        .priority = stream->d.priority,
+        .admitted_ms = push->admitted_ms,
+        .from = al_str_of(from->d.name, from->d.name_size),
+        .label = al_str_of(stream->d.label, stream->d.label_size),
+        .envelope = parcel->record->envelope};
+
+    if (deliver.prev_seq >= deliver.seq)
+        ali_health_order(node);
+    node->v.counters.redelivered += deliver.flags & AL_DELIVER_REDELIVERED;
+    if (!parcel->post && parcel->record->flags >> ALI_SKIPPED_SHIFT)
+        ali_gap_deliver(node, to->v.conn, &deliver,
+                        (uint16_t)(parcel->record->flags >> ALI_SKIPPED_SHIFT));
+    else
+        put_deliver(node, to->v.conn, &deliver, parcel->post);
+}
+
+/* Pushes the message under the stream's cursor. 0 or -AL_E_NOMEM. */
+static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct al_msg_envelope envelope;
+    struct ali_terms terms;
+    struct ali_push *out;
+
+    if (reserve_push(node, stream) < 0)
+        return -AL_E_NOMEM;
+    if (al_decode_envelope(parcel->record->envelope, &envelope) < 0)
+        return -AL_E_DAMAGED;
+    if (!ali_breaker_passes(node, ref, parcel->kind))
+        return -AL_E_BUSY;
+    terms = parcel->kind == UINT16_MAX ? ali_terms_of(node, envelope.kind)
+                                       : ali_terms_at(node, parcel->kind);
+    out = ali_push_at(stream, stream->v.pushed_count++);
+    *out = (struct ali_push){
+        .seq = parcel->seq,
+        .lsn = stream->v.next.lsn,
+        .lease = node->d.epoch << 40 | (++node->v.lease_counter & ((1ull << 40) - 1)),
+        .producer = parcel->record->producer,
+        .id = envelope.message_id,
+        .admitted_ms = parcel->record->wall_ms,
+        .bytes = envelope.payload.n,
+        .lease_ms = to->v.lease_ms ? to->v.lease_ms : terms.policy->ack_timeout_ms,
+        .kind = parcel->kind,
+        .notify = parcel->record->flags & AL_PUBLISH_NOTIFY};
+    stream->v.session = to->v.session;
+    ali_breaker_pushed(node, ref, out);
+    send_deliver(node, stream, stream->v.pushed_count - 1, parcel);
+    to->v.out++;
+    to->v.out_bytes += out->bytes;
+    node->v.waiting--;
+    node->v.leased++;
+    ali_cursor_next(&stream->d.runs, &stream->v.next);
+    if (out->seq > stream->v.seen_seq)
+        stream->v.seen_seq = out->seq;
+    if (stream->v.pushed_count == 1) {
+        ali_list_push(&node->streams, BUSY_LINK, &to->v.busy, ref);
+        stream->v.is_busy = true;
+        ali_lease_start(node, ref);
+    }
+    return 0;
+}
+
+/* Pushes the stream's newest message, if nothing is before it. */
+static void push_newest(struct al_node *node, ali_ref ref, const struct parcel *parcel)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
+
+    ali_cursor_refresh(&stream->d.runs, &stream->v.next);
+    if (stream->v.next.seq != parcel->seq || stream->v.is_held || stream->v.reading ||
+        stream->v.again || is_out_elsewhere(stream, to) || to->v.ready_mask ||
+        !has_spare_credit(node, to) || push(node, ref, parcel) < 0)
+        ali_stream_ready(node, ref);
+}
+
+void ali_push_new(struct al_node *node, ali_ref ref, const struct ali_rec_publish *record,
+                  uint16_t kind)
+{
+    struct parcel parcel = {.record = record, .seq = record->seq, .kind = kind};
+
+    push_newest(node, ref, &parcel);
+}
+
+void ali_push_post(struct al_node *node, ali_ref ref, const struct ali_rec_group_post *post,
+                   uint16_t kind)
+{
+    struct ali_rec_publish record = {
+        .seq = post->seq, .wall_ms = post->wall_ms, .envelope = post->envelope};
+    struct parcel parcel = {.record = &record, .seq = post->seq, .kind = kind, .post = post};
+
+    push_newest(node, ref, &parcel);
+}
+
+void ali_push_volatile(struct al_node *node, ali_ref ref, const struct al_msg_publish *m)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *from = ali_agent_at(node, stream->d.from);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct al_msg_deliver deliver = {.agent = to->d.id,
+                                     .stream = stream->d.id,
+                                     .attempt = 1,
+                                     .priority = stream->d.priority,
+                                     .admitted_ms = node->v.now.wall_ms,
+                                     .from = al_str_of(from->d.name, from->d.name_size),
+                                     .label = al_str_of(stream->d.label, stream->d.label_size),
+                                     .envelope = m->envelope};
+
+    if (!has_spare_credit(node, to)) {
+        node->v.counters.volatile_dropped++;
+        return;
+    }
+    to->v.volatile_out++;
+    node->v.counters.volatile_sent++;
+    ALI_SEND(node, to->v.conn, deliver, &deliver);
+}
+
+/* ---- leases ------------------------------------------------------------------------------- */
+
+void ali_lease_start(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_push *head = ali_push_at(stream, 0);
+    uint64_t now = ali_mono_ms(node), due;
+
+    stream->v.lease_ms = due = now + head->lease_ms;
+    stream->v.call_ms = ali_breaker_call_ms(node, head);
+    if (stream->v.call_ms < due)
+        due = stream->v.call_ms;
+    head->hard_ms = now + AL_LEASE_MAX_MS;
+    /* An armed timer that is earlier finds out when it fires: no re-arming per message. */
+    if (!al_timer_is_armed(&stream->v.timer) || stream->v.timer.deadline_ms > due + 1)
+        ali_timer_set(node, &stream->v.timer, ALI_TIMER_STREAM, ref, due - now);
+}
+
+static void not_busy(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+
+    if (!stream->v.is_busy)
+        return;
+    stream->v.is_busy = false;
+    ali_list_remove(&node->streams, BUSY_LINK, &ali_agent_at(node, stream->d.to)->v.busy, ref);
+}
+
+/* A burst long ago must not cost memory for ever. */
+static void shrink(struct al_node *node, struct ali_stream *stream)
+{
+    if (stream->v.pushed_count || stream->v.pushed_cap <= RING_KEPT)
+        return;
+    al_alloc_free(&node->alloc, stream->v.pushed, stream->v.pushed_cap * sizeof(*stream->v.pushed));
+    stream->v.pushed = NULL;
+    stream->v.pushed_cap = stream->v.pushed_first = 0;
+}
+
+void ali_push_drop(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+
+    assert(stream->v.pushed_count > 0);
+    to->v.out--;
+    to->v.out_bytes -= ali_push_at(stream, 0)->bytes;
+    node->v.leased--;
+    stream->v.pushed_first = (stream->v.pushed_first + 1) & (stream->v.pushed_cap - 1);
+    if (--stream->v.pushed_count) {
+        ali_lease_start(node, ref);
+    } else {
+        not_busy(node, ref);
+        shrink(node, stream);
+        ali_stream_ready(node, ref);
+    }
+    ali_agent_dirty(node, stream->d.to);
+}
+
+/* A read under way is not wanted any more. */
+static void forget_reading(struct al_node *node, struct ali_stream *stream)
+{
+    stream->v.reading = 0;
+    ali_agent_at(node, stream->d.to)->v.planned -= stream->v.planned;
+    stream->v.planned = 0;
+    ali_agent_dirty(node, stream->d.to); /* the credit it had been promised serves other streams */
+}
+
+void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq, int code)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct al_msg_recall recall = {
+        .agent = to->d.id, .stream = stream->d.id, .seq = tell_from_seq, .code = (uint16_t)code};
+    uint32_t count = stream->v.pushed_count;
+    bool tell = tell_from_seq && count && to->v.conn != AL_REF_NONE &&
+                ali_push_at(stream, count - 1)->seq >= tell_from_seq;
+
+    for (uint32_t i = 0; i < count && !AL_PLANT(node, CREDIT_LEAK); i++) {
+        to->v.out--;
+        to->v.out_bytes -= ali_push_at(stream, i)->bytes;
+    }
+    node->v.leased -= count;
+    node->v.waiting += count;
+    stream->v.pushed_count = 0;
+    not_busy(node, ref);
+    forget_reading(node, stream);
+    stream->v.again = 0;
+    ali_stream_unready(node, ref);
+    stream->v.next = ali_runs_begin(&stream->d.runs);
+    al_wheel_cancel(&node->v.wheel, &stream->v.timer);
+    if (tell)
+        ALI_SEND(node, to->v.conn, recall, &recall);
+    ali_agent_dirty(node, stream->d.to); /* the credit that came back serves other streams */
+}
+
+void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, int code)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    uint64_t seq = ali_push_at(stream, index)->seq;
+    struct al_msg_recall recall = {
+        .agent = to->d.id, .stream = stream->d.id, .seq = seq, .code = (uint16_t)code};
+
+    if (index == 0 || stream->v.again) {
+        ali_stream_recall(node, ref, ali_push_at(stream, 0)->seq, code);
+        return;
+    }
+    for (uint32_t i = index; i < stream->v.pushed_count; i++) {
+        to->v.out--;
+        to->v.out_bytes -= ali_push_at(stream, i)->bytes;
+        node->v.leased--;
+        node->v.waiting++;
+    }
+    stream->v.pushed_count = index;
+    forget_reading(node, stream);
+    ali_stream_unready(node, ref);
+    stream->v.next = ali_runs_seek(&stream->d.runs, seq);
+    if (to->v.conn != AL_REF_NONE)
+        ALI_SEND(node, to->v.conn, recall, &recall);
+    ali_agent_dirty(node, stream->d.to); /* the credit that came back serves other streams */
+}
+
+void ali_stream_drop_volatile(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+
+    if (!node->v.loading) {
+        ali_stream_recall(node, ref, 0, 0);
+        node->v.waiting -= ali_runs_count(&stream->d.runs) - stream->d.gone_count;
+    }
+    al_alloc_free(&node->alloc, stream->v.pushed, stream->v.pushed_cap * sizeof(*stream->v.pushed));
+    stream->v.pushed = NULL;
+    stream->v.pushed_cap = 0;
+    if (stream->v.watch_count)
+        ali_waiter_drop_stream(node, stream->d.id);
+}
+
+/* ---- reading a backlog back ---------------------------------------------------------------- */
+
+/* Asks for the bodies of the stream's next messages. */
+static int plan_read(struct al_node *node, ali_ref ref, uint32_t want)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_cursor cursor = stream->v.next;
+    struct ali_read read = {.kind = ALI_READ_STREAM, .stream = stream->d.id};
+    uint64_t lsns[READ_BATCH];
+    uint32_t count = 0;
+    int r;
+
+    ali_cursor_refresh(&stream->d.runs, &cursor);
+    while (count < want && cursor.seq < stream->d.runs.next_seq) {
+        if (!ali_seq_is_gone(node, stream, ref, cursor.seq))
+            lsns[count++] = cursor.lsn;
+        ali_cursor_next(&stream->d.runs, &cursor);
+    }
+    ali_stream_unready(node, ref);
+    if (count == 0) { /* only what is gone: step over it */
+        stream->v.next = cursor;
+        return 0;
+    }
+    r = ali_effect_read(node, &read, lsns, count);
+    if (r < 0)
+        return r;
+    stream->v.reading = read.request;
+    stream->v.planned = count;
+    ali_agent_at(node, stream->d.to)->v.planned += count;
+    return 0;
+}
+
+static int pump(struct al_node *node, ali_ref agent_ref)
+{
+    struct ali_agent *agent = ali_agent_at(node, agent_ref);
+
+    while (agent->v.ready_mask && has_credit(node, agent) &&
+           agent->v.out + agent->v.planned < agent->v.credit) {
+        uint32_t want = agent->v.credit - agent->v.out - agent->v.planned;
+        unsigned level = pick_level(node, agent);
+        int r;
+
+        if (agent->v.gate) { /* one probe at a time */
+            if (agent->v.planned)
+                break;
+            want = 1;
+        }
+        r = plan_read(node, agent->v.ready[level].head, want < READ_BATCH ? want : READ_BATCH);
+        agent->v.ready_since_ms[level] = ali_mono_ms(node);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int ali_pump_dirty(struct al_node *node)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; i < node->v.dirty_count; i++) {
+        ali_ref ref = node->v.dirty[i];
+
+        if (!al_pool_has(&node->agents, ref))
+            continue;
+        ali_agent_at(node, ref)->v.dirty = false;
+        if (r == 0)
+            r = pump(node, ref);
+    }
+    node->v.dirty_count = 0;
+    return r;
+}
+
+static int push_read(struct al_node *node, ali_ref ref, const struct al_event *event)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
+
+    ali_cursor_refresh(&stream->d.runs, &stream->v.next);
+    for (uint32_t i = 0; i < event->record_count; i++) {
+        struct ali_rec_publish record;
+        struct ali_rec_group_post post;
+        struct parcel parcel = {.record = &record};
+        struct al_msg_envelope envelope;
+
+        while (stream->v.next.seq < stream->d.runs.next_seq &&
+               ali_seq_is_gone(node, stream, ref, stream->v.next.seq))
+            ali_cursor_next(&stream->d.runs, &stream->v.next);
+        if (stream->v.next.seq == stream->d.runs.next_seq ||
+            stream->v.next.lsn != event->records[i].lsn || !has_credit(node, to) ||
+            is_out_elsewhere(stream, to))
+            break;
+        if (ali_unwrap_message(&event->records[i], &record, &post) < 0 ||
+            (post.group ? post.group != ali_agent_at(node, stream->d.from)->d.id
+                        : record.stream != stream->d.id) ||
+            al_decode_envelope(record.envelope, &envelope) < 0)
+            return -AL_E_DAMAGED;
+        parcel.post = post.group ? &post : NULL;
+        parcel.seq = stream->v.next.seq;
+        parcel.kind = ali_metric_find(node, envelope.kind);
+        if (push(node, ref, &parcel) < 0)
+            break;
+    }
+    ali_stream_ready(node, ref);
+    return 0;
+}
+
+/* ---- a receiver that came back -------------------------------------------------------------- */
+
+/* What was on its way when the connection broke is lost to the receiver, though its leases hold. It
+ * is sent again before anything new of its stream. */
+static int plan_again(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_read read = {.kind = ALI_READ_AGAIN, .stream = stream->d.id};
+    uint64_t lsns[READ_BATCH];
+    uint32_t count = 0;
+    int r;
+
+    stream->v.again = 0;
+    for (uint32_t i = 0; i < stream->v.pushed_count && count < READ_BATCH; i++) {
+        const struct ali_push *push = ali_push_at(stream, i);
+
+        if (push->seq >= stream->v.again_next && push->seq <= stream->v.again_end)
+            lsns[count++] = push->lsn;
+    }
+    if (count == 0) {
+        ali_stream_ready(node, ref);
+        return 0;
+    }
+    r = ali_effect_read(node, &read, lsns, count);
+    if (r < 0)
+        return r;
+    stream->v.again = read.request;
+    ali_stream_unready(node, ref);
+    return 0;
+}
+
+int ali_push_again(struct al_node *node, ali_ref agent)
+{
+    ali_ref ref = ali_agent_at(node, agent)->v.busy.head;
+    int r = 0;
+
+    for (; ref != AL_REF_NONE && r == 0; ref = ali_stream_at(node, ref)->v.busy.next) {
+        struct ali_stream *stream = ali_stream_at(node, ref);
+
+        if (is_out_elsewhere(stream, ali_agent_at(node, agent)))
+            continue;
+        stream->v.again_next = ali_push_at(stream, 0)->seq;
+        stream->v.again_end = ali_push_at(stream, stream->v.pushed_count - 1)->seq;
+        r = plan_again(node, ref);
+    }
+    return r;
+}
+
+int ali_push_range(struct al_node *node, ali_ref ref, uint64_t start, uint64_t end)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+
+    if (stream->v.again || !stream->v.pushed_count ||
+        is_out_elsewhere(stream, ali_agent_at(node, stream->d.to)))
+        return 0; /* on its way already, or recalled meanwhile */
+    stream->v.again_next = start;
+    stream->v.again_end = end;
+    return plan_again(node, ref);
+}
+
+/* What of the answer is still out, in order. A message whose record was carried meanwhile is read
+ * at its new place before anything behind it goes out. */
+static int send_again(struct al_node *node, ali_ref ref, const struct al_event *event)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    uint32_t at = 0;
+
+    if (ali_agent_at(node, stream->d.to)->v.conn == AL_REF_NONE ||
+        is_out_elsewhere(stream, ali_agent_at(node, stream->d.to))) {
+        stream->v.again = 0; /* gone again */
+        ali_stream_ready(node, ref);
+        return 0;
+    }
+    for (uint32_t i = 0; i < stream->v.pushed_count; i++) {
+        const struct ali_push *push = ali_push_at(stream, i);
+        struct ali_rec_publish record;
+        struct ali_rec_group_post post;
+        struct parcel parcel = {.record = &record, .seq = push->seq};
+
+        if (push->seq < stream->v.again_next || push->seq > stream->v.again_end)
+            continue;
+        while (at < event->record_count && event->records[at].lsn != push->lsn)
+            at++; /* settled meanwhile */
+        if (at == event->record_count)
+            break;
+        if (ali_unwrap_message(&event->records[at], &record, &post) < 0)
+            return -AL_E_DAMAGED;
+        parcel.post = post.group ? &post : NULL;
+        send_deliver(node, stream, i, &parcel);
+        stream->v.again_next = parcel.seq + 1;
+    }
+    return plan_again(node, ref);
+}
+
+/* The records were settled or carried while they were being read, and their segment went. They are
+ * asked for where they are now; again and again in vain they cannot be. */
+static int read_missed(struct al_node *node, ali_ref ref, bool again, int status)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+
+    if (status != -AL_E_NOT_FOUND || ++stream->v.misses > MISSES_MAX)
+        return status;
+    if (!again)
+        forget_reading(node, stream);
+    else if (ali_agent_at(node, stream->d.to)->v.conn != AL_REF_NONE &&
+             !is_out_elsewhere(stream, ali_agent_at(node, stream->d.to)))
+        return plan_again(node, ref);
+    else
+        stream->v.again = 0;
+    ali_stream_ready(node, ref);
+    return 0;
+}
+
+int ali_read_done(struct al_node *node, const struct al_event *event)
+{
+    struct ali_stream *stream;
+    struct ali_read read;
+    uint32_t i = 0;
+    ali_ref ref;
+
+    while (i < node->v.read_count && node->v.reads[i].request != event->request)
+        i++;
+    if (i == node->v.read_count)
+        return 0;
+    read = node->v.reads[i];
+    node->v.reads[i] = node->v.reads[--node->v.read_count];
+    if (read.kind != ALI_READ_STREAM && read.kind != ALI_READ_AGAIN)
+        return ali_query_read_done(node, &read, event);
+    ref = ali_find_stream(node, read.stream);
+    if (ref == AL_REF_NONE)
+        return 0;
+    stream = ali_stream_at(node, ref);
+    if (read.request != (read.kind == ALI_READ_AGAIN ? stream->v.again : stream->v.reading))
+        return 0; /* recalled meanwhile */
+    if (event->status < 0)
+        return read_missed(node, ref, read.kind == ALI_READ_AGAIN, event->status);
+    stream->v.misses = 0;
+    if (read.kind == ALI_READ_AGAIN)
+        return send_again(node, ref, event);
+    forget_reading(node, stream);
+    if (stream->v.again)
+        return 0; /* what is out comes first; this is read once more behind it */
+    return push_read(node, ref, event);
+}

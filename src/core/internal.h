@@ -1,0 +1,559 @@
+/* internal.h - what the files of this room call in each other, file by file. */
+#ifndef AL_CORE_INTERNAL_H
+#define AL_CORE_INTERNAL_H
+
+#include "core/list.h"
+#include "core/state.h"
+
+/* ---- effects.c: output -------------------------------------------------------------------- */
+
+/* Room for one more effect and `bytes` of data. 0 or -AL_E_NOMEM. */
+int ali_effects_room(struct al_node *node, size_t bytes);
+/* Marks data[from, size) as sent to conn, joining it to a SEND just before. Needs room. */
+void ali_effect_send(struct al_node *node, uint32_t conn, size_t from);
+/* ALI_SEND(node, conn, lower-case message, struct): encodes a frame and sends it. If there is no
+ * memory the step ends with -AL_E_NOMEM (node->v.effects is marked). */
+#define ALI_SEND(node, conn, lower, msg)                                                 \
+    do {                                                                                 \
+        size_t from_ = (node)->v.effects->data.size;                                     \
+        if (ali_effects_room((node), AL_WIRE_HEADER_SIZE + al_size_##lower(msg)) == 0 && \
+            al_put_##lower(&(node)->v.effects->data, (msg)) == 0)                        \
+            ali_effect_send((node), (conn), from_);                                      \
+    } while (0)
+void ali_effect_close(struct al_node *node, uint32_t conn);
+/* Hands out a READ of these LSNs for `read` (its request number is filled in). 0, -AL_E_NOMEM. */
+int ali_effect_read(struct al_node *node, struct ali_read *read, const uint64_t *lsns,
+                    uint32_t count);
+/* Hands out a notice for the log. */
+void ali_effect_notice(struct al_node *node, enum al_node_notice notice, struct al_str subject,
+                       struct al_str detail, uint64_t number);
+/* A frame was refused; fatal ones close the connection. detail may be NULL: the error's text. */
+void ali_send_error(struct al_node *node, struct ali_conn *conn, uint8_t about, uint32_t request,
+                    int error);
+void ali_send_fatal(struct al_node *node, struct ali_conn *conn, uint8_t about, int error,
+                    const char *detail);
+void ali_send_done(struct al_node *node, struct ali_conn *conn, uint32_t request, int error,
+                   uint64_t count);
+
+/* ---- apply.c: decide → record → state ------------------------------------------------------ */
+
+/* Reserves memory, hands out the record, applies it. The record's references must be valid. 0, or
+ * -AL_E_NOMEM: nothing happened. */
+int ali_commit(struct al_node *node, enum ali_record_type type, const void *record);
+/* Objects by durable number; NULL or AL_REF_NONE when there is none. */
+ali_ref ali_find_agent(const struct al_node *node, uint32_t id);
+ali_ref ali_find_agent_name(const struct al_node *node, struct al_str name);
+ali_ref ali_find_stream(const struct al_node *node, uint32_t id);
+ali_ref ali_find_stream_key(const struct al_node *node, ali_ref from, ali_ref to, uint8_t priority,
+                            struct al_str label);
+ali_ref ali_find_producer(const struct al_node *node, uint64_t id);
+ali_ref ali_find_track(const struct al_node *node, ali_ref stream, ali_ref producer);
+ali_ref ali_find_mark(const struct al_node *node, ali_ref stream, uint64_t seq);
+ali_ref ali_find_delayed(const struct al_node *node, uint64_t id);
+ali_ref ali_find_letter(const struct al_node *node, uint32_t stream, uint64_t seq);
+struct ali_ended *ali_find_ended(const struct al_node *node, uint32_t stream, uint64_t seq);
+struct ali_recent_id *ali_find_id(const struct al_node *node, const struct al_id *id);
+struct ali_key *ali_find_key(const struct al_node *node, const uint8_t key[16]);
+/* The key of the message at this place; NULL if it had none. */
+struct ali_key *ali_find_key_of(const struct al_node *node, uint32_t stream, uint64_t seq);
+/* Hashes of the indexes; also used by load.c. */
+uint64_t ali_hash_number(uint64_t number);
+uint64_t ali_hash_pair(uint64_t a, uint64_t b);
+uint64_t ali_hash_stream_key(const struct al_node *node, ali_ref from, ali_ref to, uint8_t priority,
+                             struct al_str label);
+uint64_t ali_hash_name(const struct al_node *node, struct al_str name);
+/* Room for that many finished deliveries, one recent id, one key. 0 or -AL_E_NOMEM. */
+int ali_ended_reserve(struct al_node *node, uint32_t count);
+int ali_ids_reserve(struct al_node *node);
+int ali_keys_reserve(struct al_node *node);
+/* Add ring entries, evicting the oldest properly. Room must be reserved. */
+struct ali_ended *ali_ended_add(struct al_node *node, uint32_t stream, uint64_t seq);
+struct ali_recent_id *ali_ids_add(struct al_node *node, const struct al_id *id);
+/* seq as in ali_key; 0: it can be found by its digest only. */
+struct ali_key *ali_keys_add(struct al_node *node, const uint8_t key[16], uint32_t stream,
+                             uint64_t seq);
+/* The key's message is in work; has ended; went away with its stream; has another sequence. */
+void ali_key_open(struct al_node *node, const struct ali_key *key);
+void ali_key_end(struct al_node *node, const struct ali_ended *ended);
+void ali_key_lost(struct al_node *node, uint32_t stream, uint64_t seq);
+void ali_key_move(struct al_node *node, uint32_t stream, uint64_t old_seq, uint64_t seq);
+/* The record with the key's answer stands at lsn now. */
+void ali_key_carried(struct al_node *node, struct ali_key *key, uint64_t lsn);
+/* Drops the oldest idempotency key. */
+void ali_keys_evict(struct al_node *node);
+/* Digests of an idempotency key and of what it stands for. */
+void ali_key_digest(uint32_t sender, struct al_str key, uint8_t ret_digest[16]);
+void ali_body_digest(struct al_str to, const struct al_msg_envelope *envelope,
+                     uint8_t ret_digest[16]);
+bool ali_seq_is_gone(const struct al_node *node, const struct ali_stream *stream, ali_ref ref,
+                     uint64_t seq);
+
+/* apply_objects.c, apply_message.c, apply_end.c: for every record a prepare (reserves memory,
+ * checks references: -AL_E_NOMEM, -AL_E_DAMAGED) and an apply (cannot fail). */
+#define AL_X(symbol, lower, number, doc)                                            \
+    int ali_prepare_##lower(struct al_node *node, const struct ali_rec_##lower *r); \
+    void ali_apply_##lower(struct al_node *node, uint64_t lsn, const struct ali_rec_##lower *r);
+AL_RECORDS(AL_X)
+#undef AL_X
+
+/* What the apply files share; each keeps indexes, lists and counts in step. */
+void ali_agent_init_volatile(struct ali_agent *agent);
+void ali_stream_init_volatile(struct al_node *node, ali_ref ref);
+void ali_stream_remove(struct al_node *node, ali_ref ref);
+ali_ref ali_track_add(struct al_node *node, ali_ref stream, ali_ref producer);
+ali_ref ali_mark_add(struct al_node *node, ali_ref stream, uint64_t seq);
+void ali_mark_remove(struct al_node *node, ali_ref ref);
+void ali_delayed_remove(struct al_node *node, ali_ref ref);
+void ali_letter_link(struct al_node *node, ali_ref ref);
+/* with_body: the message's record is not needed any more either. */
+void ali_letter_remove(struct al_node *node, ali_ref ref, bool with_body);
+
+/* ---- live.c: how many records of a stretch of the journal still matter --------------------- */
+
+/* Makes sure that a record with this LSN can be counted. 0 or -AL_E_NOMEM. */
+int ali_live_reserve(struct al_node *node, uint64_t lsn);
+/* True if this LSN can be that of a live record (checks of a snapshot). */
+bool ali_live_is_known(const struct al_node *node, uint64_t lsn);
+/* One more reference to the record. */
+void ali_live_add(struct al_node *node, uint64_t lsn);
+/* One reference less; there must be one. */
+void ali_live_drop(struct al_node *node, uint64_t lsn);
+
+/* ---- snapshot.c --------------------------------------------------------------------------- */
+
+/* To be called before the durable half of an object changes or goes: while a snapshot is taken,
+ * its old form is kept. */
+void ali_snapshot_keep(struct al_node *node, enum ali_part part, ali_ref ref,
+                       struct ali_object *object);
+/* Likewise for ring entries by number. */
+void ali_snapshot_keep_entry(struct al_node *node, enum ali_part part, uint64_t number);
+/* Likewise for a key that is about to change, which may be far from the old end. */
+void ali_snapshot_keep_key(struct al_node *node, uint64_t number);
+/* Likewise for a finished delivery that is about to change. */
+void ali_snapshot_keep_ended(struct al_node *node, struct ali_ended *ended);
+static inline void ali_touch(struct al_node *node, enum ali_part part, ali_ref ref,
+                             struct ali_object *object)
+{
+    if (node->v.snapshot.active && object->snapshot != node->v.snapshot.number)
+        ali_snapshot_keep(node, part, ref, object);
+}
+/* kind.c: the item of a kind, and back. 0, -AL_E_NOMEM, -AL_E_DAMAGED. */
+struct ali_item_kind;
+int ali_put_kind(const struct ali_kind *kind, struct al_buf *out);
+int ali_load_kind(struct al_node *node, const struct ali_item_kind *item);
+/* Marks an object that is new: a running snapshot does not want it. */
+static inline void ali_fresh(struct al_node *node, struct ali_object *object)
+{
+    object->snapshot = node->v.snapshot.number;
+}
+
+/* ---- node.c: timers, volatile halves ------------------------------------------------------- */
+
+/* A pseudo-random number below `below` (0: 0), from the injected seed. */
+uint32_t ali_random(struct al_node *node, uint32_t below);
+/* The monotonic clock of this step, in whole milliseconds. */
+static inline uint64_t ali_mono_ms(const struct al_node *node)
+{
+    return node->v.now.mono_ns / AL_NS_PER_MS;
+}
+/* Arms a timer that is due in delay_ms, not earlier. */
+void ali_timer_set(struct al_node *node, struct al_timer *timer, enum ali_timer_kind kind,
+                   ali_ref owner, uint64_t delay_ms);
+/* What is left until a wall-clock time, clamped to [0, original duration]. */
+uint64_t ali_remaining_ms(const struct al_node *node, uint64_t from_ms, uint64_t until_ms);
+
+/* ---- kind.c: registered kinds, their metrics ----------------------------------------------- */
+
+/* The metrics row of a kind, made if need be; UINT16_MAX: there is no room for another. */
+uint16_t ali_metric_find(struct al_node *node, struct al_str kind);
+/* A delivery that was admitted at this wall clock has ended: its latency counts. */
+void ali_metric_end(struct al_node *node, struct ali_metric *row, uint64_t admitted_ms);
+/* What holds for a kind: registered, else configured, else the defaults. */
+struct ali_terms ali_terms_of(const struct al_node *node, struct al_str kind);
+/* Likewise by metrics row; UINT16_MAX: the defaults. */
+static inline struct ali_terms ali_terms_at(const struct al_node *node, uint16_t kind)
+{
+    return kind == UINT16_MAX ? (struct ali_terms){&node->config.policy, &node->config.breaker}
+                              : node->v.metrics[kind].terms;
+}
+/* The registered kind of that name, AL_REF_NONE. */
+ali_ref ali_find_kind(const struct al_node *node, struct al_str name);
+bool ali_policy_is_valid(const struct al_policy *policy);
+bool ali_breaker_policy_is_valid(const struct al_breaker_policy *policy);
+
+/* ---- breaker.c ----------------------------------------------------------------------------- */
+
+/* The head of the stream has an outcome: its attempt ended well, or not. */
+void ali_breaker_outcome(struct al_node *node, ali_ref stream, uint16_t kind, bool ok);
+/* True if an attempt that fails now spends nothing: the breaker is open. */
+bool ali_breaker_spares(const struct al_node *node, const struct ali_stream *stream, uint16_t kind);
+/* The agent's breaker is not closed: true if a probe may go out. */
+bool ali_breaker_admits(const struct al_node *node, const struct ali_agent *agent);
+/* True if the kind's own breaker lets a message pass; otherwise the stream is blocked until it
+ * changes. */
+bool ali_breaker_passes(struct al_node *node, ali_ref stream, uint16_t kind);
+/* The message that was just pushed is a probe if a breaker waits for one. */
+void ali_breaker_pushed(struct al_node *node, ali_ref stream, const struct ali_push *push);
+/* How long the head may be without ACK or EXTEND until that counts: mono, UINT64_MAX: its lease
+ * ends before. */
+uint64_t ali_breaker_call_ms(const struct al_node *node, const struct ali_push *head);
+int ali_breaker_timer(struct al_node *node, ali_ref agent);
+void ali_breakers_free(struct al_node *node, struct ali_agent *agent);
+
+/* ---- health.c ------------------------------------------------------------------------------ */
+
+/* A message was given out behind a later one of its stream: our bug, and an alert. */
+void ali_health_order(struct al_node *node);
+/* A publish was refused. */
+void ali_health_refused(struct al_node *node, int error);
+int ali_health_timer(struct al_node *node);
+
+/* ---- connection.c: hello, goodbye, dispatch of frames -------------------------------------- */
+
+/* Frees the memory of a connection, nothing else. */
+void ali_conn_free(struct al_node *node, struct ali_conn *conn);
+/* The open connection of that number, or NULL. */
+struct ali_conn *ali_conn_at(const struct al_node *node, uint32_t number);
+/* A connection was accepted. 0 or -AL_E_NOMEM. */
+int ali_conn_open(struct al_node *node, uint32_t number, uint32_t uid);
+/* A connection is gone: its sessions may come back, its channels do not. */
+void ali_conn_closed(struct al_node *node, uint32_t number);
+/* Handles the frames in data; *ret_consumed bytes of it. 0 or -AL_E_NOMEM, -AL_E_DAMAGED. */
+int ali_conn_bytes(struct al_node *node, struct ali_conn *conn, struct al_str data,
+                   size_t *ret_consumed);
+/* True if this connection may act as the agent: its owner or root. */
+bool ali_may_act(const struct ali_conn *conn, const struct ali_agent *agent);
+
+/* ---- agent.c ------------------------------------------------------------------------------ */
+
+/* The name without the namespace that goes without saying: "default/x" is "x". */
+struct al_str ali_name_normal(struct al_str name);
+/* The agent called name, created for conn's user if it does not exist and `create`. 0 and the
+ * reference, -AL_E_BAD_NAME, -AL_E_UNKNOWN_AGENT, -AL_E_NOT_OWNER, -AL_E_LIMIT, -AL_E_NOMEM. */
+int ali_agent_get(struct al_node *node, const struct ali_conn *conn, struct al_str name,
+                  bool create, ali_ref *ret_agent);
+
+/* ---- channel.c, publish.c
+ * ---------------------------------------------------------------------------- */
+
+/* Sends the receipts collected so far. */
+void ali_receipts_flush(struct al_node *node, struct ali_conn *conn);
+void ali_channels_close(struct al_node *node, struct ali_conn *conn);
+/* The connection's producers: without a connection for now, or retired for good (goodbye). */
+void ali_producers_leave(struct al_node *node, struct ali_conn *conn);
+int ali_producers_retire(struct al_node *node, struct ali_conn *conn);
+/* The channel of that number, NULL if it is not open. */
+struct ali_channel *ali_channel_at(const struct ali_conn *conn, uint32_t number);
+/* Takes, recognises or refuses a message. 0: receipted or refused; 1: it is held behind a gap;
+ * -AL_E_NOMEM. */
+int ali_publish_one(struct al_node *node, struct ali_conn *conn, const struct al_msg_publish *m);
+/* Answers REFUSED; the channel is held from here on, except for AL_E_GAP_CLOSED. */
+void ali_refuse(struct al_node *node, struct ali_conn *conn, const struct al_msg_publish *m,
+                int error);
+/* A scheduled message is due. */
+int ali_delayed_due(struct al_node *node, ali_ref ref);
+/* Tells the sender's connection, if it is there, that a message has ended; its number, or
+ * AL_REF_NONE. */
+uint32_t ali_send_end(struct al_node *node, uint64_t producer, const struct al_msg_end *end);
+
+/* ---- gaps.c ------------------------------------------------------------------------------- */
+
+/* A message came that is ahead of its channel: it is held and what is missing is asked for. 1: held
+ * (or dropped: it will be asked for); -AL_E_SEQUENCE_GAP: to be refused. */
+int ali_gap_open(struct al_node *node, struct ali_conn *conn, const struct al_msg_publish *m);
+/* The expected number has moved, or the channel is held: takes or refuses what can be taken or must
+ * be refused. 0 or -AL_E_NOMEM. */
+int ali_gap_advance(struct al_node *node, struct ali_conn *conn, uint32_t channel);
+/* Forgets what the channel holds behind a gap. */
+void ali_gap_drop(struct al_node *node, struct ali_conn *conn, struct ali_channel *channel);
+int ali_gap_timer(struct al_node *node, ali_ref gap);
+struct ali_item_track;
+/* apply_gap.c: puts a track with a closed gap into a snapshot; takes the gap out of such an item,
+ * whose track has been loaded. 0, -AL_E_NOMEM, -AL_E_DAMAGED. */
+int ali_gap_put(const struct ali_track *track, const struct ali_item_track *item,
+                struct al_buf *out);
+int ali_gap_load(struct al_node *node, struct al_str body);
+void ali_holes_free(struct al_node *node, struct ali_track *track);
+/* DELIVER of a message before which some were given up. */
+void ali_gap_deliver(struct al_node *node, uint32_t conn, struct al_msg_deliver *deliver,
+                     uint16_t count);
+
+/* ---- deliver.c ---------------------------------------------------------------------------- */
+
+/* The stream has (or may have) something to push. */
+void ali_stream_ready(struct al_node *node, ali_ref ref);
+void ali_stream_unready(struct al_node *node, ali_ref ref);
+/* Pushes the message that was just admitted as the stream's newest, if nothing is before it. */
+void ali_push_new(struct al_node *node, ali_ref stream, const struct ali_rec_publish *record,
+                  uint16_t kind);
+/* Likewise for a group's message on the stream to one member. */
+void ali_push_post(struct al_node *node, ali_ref stream, const struct ali_rec_group_post *post,
+                   uint16_t kind);
+/* Passes a volatile message on, or drops and counts it. */
+void ali_push_volatile(struct al_node *node, ali_ref stream, const struct al_msg_publish *m);
+/* Notes that the agent's inbox must be looked at before the step ends. */
+void ali_agent_dirty(struct al_node *node, ali_ref agent);
+int ali_pump_dirty(struct al_node *node);
+int ali_read_done(struct al_node *node, const struct al_event *event);
+/* Sends everything that the agent's session has out once more, under the same leases. */
+int ali_push_again(struct al_node *node, ali_ref agent);
+/* Likewise, of one stream, what is out between two sequences. */
+int ali_push_range(struct al_node *node, ali_ref stream, uint64_t start, uint64_t end);
+/* Disarms and unlinks a stream that is about to go. */
+void ali_stream_drop_volatile(struct al_node *node, ali_ref ref);
+/* Gives back everything that the stream has out, and begins again at its head. */
+void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq, int code);
+/* The head was settled or is new: its lease clock starts. */
+void ali_lease_start(struct al_node *node, ali_ref ref);
+static inline struct ali_push *ali_push_at(const struct ali_stream *stream, uint32_t index)
+{
+    return &stream->v.pushed[(stream->v.pushed_first + index) & (stream->v.pushed_cap - 1)];
+}
+/* Forgets the first pushed message (it was settled) and gives its credit back. */
+void ali_push_drop(struct al_node *node, ali_ref stream);
+
+/* Takes back what is out from the index-th message of the stream on; all of it if that is simpler.
+ */
+void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, int code);
+
+/* ---- settle.c ----------------------------------------------------------------------------- */
+
+/* Persists and answers the acks collected so far. 0 or -AL_E_NOMEM. */
+int ali_acks_flush(struct al_node *node);
+/* The head's attempt failed: retry by policy or dead letter. retry_after_ms 0: by policy. */
+int ali_head_failed(struct al_node *node, ali_ref stream, int code, uint32_t retry_after_ms,
+                    struct al_str reason);
+/* Appends to a history of attempts, in which there must be room for ali_attempt_size more bytes. */
+void ali_log_attempt(struct al_buf *log, const struct al_msg_attempt *attempt);
+size_t ali_attempt_size(const struct al_msg_attempt *attempt);
+/* How a message dies. `last` is the attempt that was one too many, NULL if there was none: it goes
+ * into the DEAD record, for a crash between two records would give the message another attempt. */
+struct ali_death {
+    uint8_t state; /* AL_STATE_FAILED, _DEAD or _EXPIRED */
+    int code;
+    struct al_str reason;
+    const struct al_msg_attempt *last;
+};
+/* A pending message becomes a dead letter; `what` has its seq, id, producer, kind, notify. */
+int ali_message_dead(struct al_node *node, ali_ref stream, const struct ali_push *what,
+                     const struct ali_death *death);
+int ali_stream_timer(struct al_node *node, ali_ref stream);
+int ali_mark_timer(struct al_node *node, ali_ref mark);
+
+/* ---- attach.c ----------------------------------------------------------------------------- */
+
+/* The session of the agent is over: its heads failed with this code; 0: it left politely, nothing
+ * failed. */
+int ali_session_end(struct al_node *node, ali_ref agent, int code);
+/* The session has no connection from here on; unless its leases are kept, it ends soon. */
+void ali_session_leave(struct al_node *node, ali_ref agent, bool keep_leases);
+/* The connection broke: its sessions wait for their instance to come back. */
+void ali_session_lost(struct al_node *node, struct ali_conn *conn);
+/* The connection's sessions end politely, or leave their leases to run. */
+int ali_session_goodbye(struct al_node *node, struct ali_conn *conn, bool keep_leases);
+int ali_session_timer(struct al_node *node, ali_ref agent);
+
+/* ---- query.c, letters.c: answers that need records read back -------------------------------- */
+
+/* Sends END of a message that has ended, with its stored response; 1 if it has not. `id`: under
+ * which conn knows it, NULL: by its place. -AL_E_NOT_FOUND: there is no such message that conn may
+ * ask about. */
+int ali_end_tell(struct al_node *node, struct ali_conn *conn, uint32_t stream, uint64_t seq,
+                 const struct al_id *id);
+/* Sends END with the answer that the key holds; 1 if its message has not ended. */
+int ali_key_tell(struct al_node *node, struct ali_conn *conn, const struct ali_key *key,
+                 const struct al_id *id);
+int ali_query_read_done(struct al_node *node, const struct ali_read *read,
+                        const struct al_event *event);
+
+/* True if letter a comes before b, or is b. */
+typedef bool ali_before_fn(const struct al_node *node, ali_ref a, ali_ref b);
+ali_before_fn ali_letter_by_position;
+/* Sorts the agent's list of letters. */
+void ali_letters_sort(struct al_node *node, struct ali_agent *agent, ali_before_fn *before);
+void ali_letter_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
+                     const struct al_event *event);
+
+/* ---- cancel.c ----------------------------------------------------------------------------- */
+
+/* The record of a message that is to be cancelled has been read. */
+void ali_cancel_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
+                     const struct al_event *event);
+
+/* ---- schedule.c, apply_schedule.c ----------------------------------------------------------- */
+
+#define ALI_OWN_EPOCH UINT32_MAX /* of producers that belong to the node */
+
+/* The schedule of that name, AL_REF_NONE. */
+ali_ref ali_find_schedule(const struct al_node *node, struct al_str name);
+/* Fires what is due, or waits on. 0 or -AL_E_NOMEM. */
+int ali_schedule_timer(struct al_node *node, ali_ref ref);
+/* The node starts: every schedule waits for its time. */
+void ali_schedules_start(struct al_node *node);
+/* True if a schedule sends to or from this agent. */
+bool ali_schedule_uses(const struct al_node *node, ali_ref agent);
+/* Frees what the schedules have allocated. */
+void ali_schedules_free(struct al_node *node);
+/* A schedule of a snapshot: its producer is there already. 0, -AL_E_NOMEM, -AL_E_DAMAGED. */
+int ali_schedule_load(struct al_node *node, const struct ali_rec_schedule_set *r);
+/* 0, -AL_E_TOO_LARGE or -AL_E_INVALID: what a message may say (publish.c). */
+int ali_check_envelope(const struct al_node *node, const struct al_msg_envelope *envelope);
+
+/* ---- waiters.c: connections that wait for the end of somebody else's message ----------------- */
+
+/* conn is told the end of that message, which is pending. 0, -AL_E_LIMIT, -AL_E_NOMEM. */
+int ali_waiter_add(struct al_node *node, struct ali_conn *conn, uint32_t stream, uint64_t seq,
+                   const struct al_id *id);
+/* Tells whoever waits, but for the connection `told` (AL_REF_NONE: nobody was told). */
+void ali_waiter_tell(struct al_node *node, const struct al_msg_end *end, uint32_t told);
+/* The scheduled message has got its sequence. */
+void ali_waiter_move(struct al_node *node, uint32_t stream, uint64_t old_seq, uint64_t seq);
+/* The connection is gone; the stream is gone: who waited asks again. */
+void ali_waiter_leave(struct al_node *node, struct ali_conn *conn);
+void ali_waiter_drop_stream(struct al_node *node, uint32_t stream);
+
+/* ---- kv.c, commit.c: an agent's own state, and commits -------------------------------------- */
+
+/* The value of that key, AL_REF_NONE. */
+ali_ref ali_find_value(const struct al_node *node, ali_ref agent, struct al_str key);
+/* The value goes, and its memory. */
+void ali_value_remove(struct al_node *node, ali_ref ref);
+/* Frees what the values have allocated. */
+void ali_values_deinit(struct al_node *node);
+/* The value at a reference in use. */
+static inline struct ali_kv *ali_value_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->values, ref);
+}
+/* The last commit of a producer, at a reference in use. */
+static inline struct ali_commits *ali_commits_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->commits, ref);
+}
+/* Notes the producer's last commit; room in the pool was reserved if it is the first. */
+void ali_commits_set(struct al_node *node, ali_ref producer, uint64_t cseq);
+/* Replay: a commit whose end is not there counts as if it had never been. */
+void ali_held_commit_drop(struct al_node *node);
+
+/* Parts of a commit, in settle.c and publish.c: check whether it can be done, do it. */
+/* `before`: acks of the same stream in the commit before this one. */
+int ali_ack_part_check(struct al_node *node, struct ali_conn *conn, ali_ref agent,
+                       const struct al_msg_ack *m, uint32_t before);
+/* Acks the head, which was checked. 0, -AL_E_NOMEM. */
+int ali_ack_part(struct al_node *node, struct ali_conn *conn, const struct al_msg_ack *m);
+struct ali_send_part {
+    struct al_msg_commit_send m;
+    struct al_msg_envelope envelope;
+    ali_ref stream;
+    bool duplicate; /* it was here: nothing to do */
+};
+/* `more`: messages of the commit before this one. */
+int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref from,
+                        struct ali_send_part *part, uint32_t more);
+/* Admits the message, which was checked; `evict` keys go before. 0, -AL_E_NOMEM. */
+int ali_send_part(struct al_node *node, const struct ali_send_part *part, uint64_t producer,
+                  uint32_t evict);
+/* Room for `more` more keys of this sender; *ret_evict of the oldest go. 0, -AL_E_DEDUP_FULL. */
+int ali_keys_room(const struct al_node *node, ali_ref from, uint32_t more, uint32_t *ret_evict);
+/* The stream that CHANNEL_OPEN describes, made if it is new. */
+int ali_stream_get(struct al_node *node, const struct ali_conn *conn,
+                   const struct al_msg_channel_open *m, ali_ref *ret_stream);
+/* The connection holds the producer from here on. */
+void ali_producer_take(struct al_node *node, struct ali_conn *conn, ali_ref ref);
+/* ---- group.c, group_apply.c, group_post.c ---------------------------------------------------- */
+
+/* The group of that name, AL_REF_NONE; namespace "default" may stand in the name. */
+ali_ref ali_find_group(const struct al_node *node, struct al_str name);
+/* The group whose agent has this number. */
+ali_ref ali_find_group_id(const struct al_node *node, uint32_t id);
+/* The member (a former one that still has mail included) of the group that is this agent. */
+ali_ref ali_find_member(const struct al_node *node, ali_ref group, ali_ref agent);
+/* A member's stream goes: it is forgotten. */
+void ali_member_forget(struct al_node *node, ali_ref member);
+/* A member, former if left_seq is not 0, and a group of an agent, as a record or a snapshot says;
+ * room must be there. */
+ali_ref ali_member_load(struct al_node *node, ali_ref group, ali_ref stream, uint64_t joined_seq,
+                        uint64_t left_seq);
+ali_ref ali_group_make(struct al_node *node, ali_ref agent);
+/* Frees the memory that a group owns, nothing else. */
+void ali_group_free(struct al_node *node, ali_ref ref);
+/* Moves a group's record to a new place: see ali_prepare_carry, ali_apply_carry. */
+int ali_group_prepare_carry(struct al_node *node, const struct ali_rec_carry *r);
+void ali_group_apply_carry(struct al_node *node, uint64_t lsn, const struct ali_rec_carry *r);
+/* True if somebody still refers to the record of the group's message. */
+bool ali_group_holds(const struct al_node *node, ali_ref group, uint64_t seq, uint64_t lsn);
+/* apply_message.c: the part of an admission that groups share: track and recent id. */
+int ali_prepare_admission(struct al_node *node, const struct ali_rec_publish *r);
+void ali_apply_admission(struct al_node *node, const struct ali_rec_publish *r);
+/* A pending message's record stands elsewhere now. */
+void ali_stream_moved(struct al_node *node, ali_ref stream, uint64_t seq, uint64_t lsn);
+/* Slices of a history, as a table. */
+static inline struct ali_slice *ali_slices(const struct ali_group *group, uint32_t *ret_count)
+{
+    *ret_count = (uint32_t)(group->d.slices.size / sizeof(struct ali_slice));
+    return (struct ali_slice *)(void *)group->d.slices.data;
+}
+
+/* A message that was published on a channel to a group. 0, or why it is refused. */
+int ali_group_admit(struct al_node *node, const struct ali_channel *channel,
+                    const struct ali_rec_publish *record, struct ali_receipt_run *ret_receipt);
+/* What is known of a message by its place in the group; false: there never was one. */
+bool ali_group_describe(const struct al_node *node, ali_ref stream, uint64_t seq,
+                        struct al_msg_record *row);
+/* conn wants to know how the message ends at all members. */
+void ali_group_watch(struct al_node *node, const struct ali_conn *conn, ali_ref stream,
+                     uint64_t seq, const struct al_id *id);
+/* A delivery to a member has ended, or a member has left: senders are told what is over. */
+void ali_group_settled(struct al_node *node, ali_ref group);
+static inline void ali_stream_settled(struct al_node *node, ali_ref stream)
+{
+    ali_ref member = ali_stream_at(node, stream)->v.member;
+
+    if (member != AL_REF_NONE)
+        ali_group_settled(node, ali_member_at(node, member)->d.group);
+}
+/* Forgets what of the history has outlived its retention. 0 or -AL_E_NOMEM. */
+int ali_group_trim(struct al_node *node, ali_ref group);
+/* A piece of history has been read. */
+void ali_group_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
+                    const struct al_event *event);
+
+/* ---- sweep.c ------------------------------------------------------------------------------ */
+
+/* Looks at some producers and streams, and arms its timer again. 0 or -AL_E_NOMEM. */
+int ali_sweep(struct al_node *node);
+
+/* ---- carry.c ------------------------------------------------------------------------------ */
+
+/* Persists those of the event's records again that the state still refers to. 0, -AL_E_NOMEM,
+ * -AL_E_DAMAGED. */
+int ali_carry(struct al_node *node, const struct al_event *event);
+/* A message's record read back: a PUBLISH, or a group's. Then *ret_post is filled and *ret_record
+ * says the same as far as it can; without a group ret_post->group is 0. 0 or -AL_E_DAMAGED. */
+int ali_unwrap_message(const struct al_record_view *view, struct ali_rec_publish *ret_record,
+                       struct ali_rec_group_post *ret_post);
+/* The payload of a record of that type, also if it was carried. 0 or -AL_E_DAMAGED. */
+int ali_unwrap(const struct al_record_view *view, unsigned type, struct al_str *ret_payload);
+
+/* ---- handlers of frames: 0, -AL_E_NOMEM, -AL_E_DAMAGED; everything else is answered -------- */
+
+/* clang-format off */
+#define ALI_HANDLED(H)                                                                             \
+    H(hello) H(ping) H(pong) H(goodbye) H(producer_open) H(channel_open) H(channel_resume)         \
+    H(channel_close) H(publish) H(attach) H(detach) H(credit) H(ack) H(nack) H(extend) H(settle)   \
+    H(end_watch) H(record_get) H(agent_list) H(agent_add) H(agent_remove) H(stream_list)           \
+    H(dlq_list) H(dlq_get) H(dlq_redrive) H(dlq_purge) H(status_get) H(metrics_get)      \
+    H(cancel) H(kind_list) H(kind_set) H(kind_remove) H(breaker_list) \
+    H(schedule_set) H(schedule_remove) H(schedule_list) \
+    H(commit) H(kv_get) H(kv_list) H(health_get) H(gap_nack)                                       \
+    H(group_add) H(group_remove) H(group_list) H(group_join) H(group_leave) H(group_members)       \
+    H(group_history)
+/* clang-format on */
+
+#define ALI_H(lower)                                                    \
+    int ali_handle_##lower(struct al_node *node, struct ali_conn *conn, \
+                           const struct al_msg_##lower *m);
+ALI_HANDLED(ALI_H)
+#undef ALI_H
+
+#endif

@@ -1,0 +1,497 @@
+/* publish.c - admission: a message is checked, recognised if it was here before, recorded. */
+#include "core/internal.h"
+#include <assert.h>
+
+/* ---- receipts ----------------------------------------------------------------------------- */
+
+void ali_receipts_flush(struct al_node *node, struct ali_conn *conn)
+{
+    struct ali_receipt_run *run = &conn->run;
+    struct al_msg_receipt receipt = {.channel = run->channel,
+                                     .pseq = run->pseq,
+                                     .count = run->count,
+                                     .stream = run->stream,
+                                     .seq = run->seq,
+                                     .durability = run->durability,
+                                     .duplicate = run->duplicate};
+
+    if (run->count)
+        ALI_SEND(node, conn->number, receipt, &receipt);
+    run->count = 0;
+}
+
+static void add_receipt(struct al_node *node, struct ali_conn *conn,
+                        const struct ali_receipt_run *one)
+{
+    struct ali_receipt_run *run = &conn->run;
+
+    if (run->count && run->channel == one->channel && run->stream == one->stream &&
+        run->duplicate == one->duplicate && run->seq && one->seq &&
+        run->pseq + run->count == one->pseq && run->seq + run->count == one->seq) {
+        run->count++;
+        return;
+    }
+    ali_receipts_flush(node, conn);
+    *run = *one;
+}
+
+void ali_refuse(struct al_node *node, struct ali_conn *conn, const struct al_msg_publish *m,
+                int error)
+{
+    struct ali_channel *channel = ali_channel_at(conn, m->channel);
+    struct al_msg_refused refused = {.channel = m->channel,
+                                     .pseq = m->pseq,
+                                     .code = (uint16_t)-error,
+                                     .detail = al_str_c(al_error_text(error))};
+
+    node->v.counters.refused++;
+    ali_health_refused(node, error);
+    /* 7 never lands before 6; and the client must have seen the refusal of 6 before a 7 raises the
+     * high-water mark over it, or a resent 6 would look as if it had been taken. */
+    channel->held |= error != -AL_E_GAP_CLOSED;
+    ali_receipts_flush(node, conn);
+    ALI_SEND(node, conn->number, refused, &refused);
+}
+
+/* ---- recognition -------------------------------------------------------------------------- */
+
+/* The sequence that a message taken earlier has, as far as it is still known. */
+static uint64_t first_seq_of(const struct al_node *node, const struct ali_track *track,
+                             uint64_t pseq, const struct al_id *id)
+{
+    const struct ali_recent_id *recent;
+
+    if (track->d.run_pseq && pseq >= track->d.run_pseq && pseq <= track->d.high)
+        return track->d.run_seq + (pseq - track->d.run_pseq);
+    recent = ali_find_id(node, id);
+    return recent ? recent->seq : 0;
+}
+
+/* True if this number lies where some were given up, and nothing shows that it was taken. */
+static bool was_given_up(const struct al_node *node, const struct ali_track *track, uint64_t pseq,
+                         const struct al_id *id)
+{
+    const struct ali_recent_id *recent;
+
+    for (uint32_t i = 0; i < track->d.hole_count; i++) {
+        if (pseq < track->d.holes[i].first || pseq > track->d.holes[i].last)
+            continue;
+        recent = ali_find_id(node, id);
+        return !recent || recent->stream != ali_stream_at(node, track->d.stream)->d.id;
+    }
+    return false;
+}
+
+/* Looks for the message among those that were sent under another producer sequence: by id, then by
+ * idempotency key. 1: it was here, *ret_receipt tells where, *ret_key is the key if it was found by
+ * that; 0: new; negative: refused. */
+static int find_earlier(const struct al_node *node, const struct ali_stream *stream,
+                        const struct al_msg_envelope *envelope, struct ali_receipt_run *ret_receipt,
+                        const struct ali_key **ret_key)
+{
+    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    const struct ali_recent_id *recent = ali_find_id(node, &envelope->message_id);
+    ali_ref other = recent ? ali_find_stream(node, recent->stream) : AL_REF_NONE;
+    uint8_t key[16], body[16];
+    const struct ali_key *entry;
+
+    if (other != AL_REF_NONE && ali_stream_at(node, other)->d.from == stream->d.from &&
+        ali_stream_at(node, other)->d.to == stream->d.to) {
+        ret_receipt->stream = recent->stream;
+        ret_receipt->seq = recent->seq;
+        return 1;
+    }
+    if (!envelope->key.n)
+        return 0;
+    ali_key_digest(ali_agent_at(node, stream->d.from)->d.id, envelope->key, key);
+    entry = ali_find_key(node, key);
+    if (!entry || entry->wall_ms + node->config.dedup_ttl_ms <= node->v.now.wall_ms)
+        return 0;
+    ali_body_digest(al_str_of(to->d.name, to->d.name_size), envelope, body);
+    if (memcmp(body, entry->body, sizeof(entry->body)) != 0)
+        return -AL_E_KEY_CONFLICT;
+    if (entry->state >= AL_STATE_FAILED && entry->state <= AL_STATE_EXPIRED)
+        return -AL_E_KEY_DEAD;
+    ret_receipt->stream = entry->stream;
+    ret_receipt->seq = entry->seq & ALI_KEY_SCHEDULED ? 0 : entry->seq;
+    *ret_key = entry;
+    return 1;
+}
+
+/* ---- admission ---------------------------------------------------------------------------- */
+
+int ali_check_envelope(const struct al_node *node, const struct al_msg_envelope *envelope)
+{
+    struct al_str headers = envelope->headers, name, value;
+    int r;
+
+    if (envelope->payload.n > node->config.payload_max || envelope->headers.n > AL_HEADERS_MAX ||
+        envelope->ext.n > AL_EXT_MAX || envelope->key.n > AL_KEY_MAX ||
+        envelope->content_type.n > AL_CONTENT_TYPE_MAX)
+        return -AL_E_TOO_LARGE;
+    if (al_id_is_zero(&envelope->message_id) ||
+        (envelope->kind.n && !al_kind_is_valid(envelope->kind)) ||
+        !al_text_is_plain(envelope->key) || !al_text_is_plain(envelope->content_type) ||
+        al_wire_check_optional(envelope->ext.p, envelope->ext.p + envelope->ext.n) < 0)
+        return -AL_E_INVALID;
+    do
+        r = al_headers_next(&headers, &name, &value);
+    while (r == 1);
+    return r < 0 ? -AL_E_INVALID : 0;
+}
+
+static int check_room(const struct al_node *node, const struct ali_stream *stream,
+                      const struct al_msg_publish *m)
+{
+    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
+
+    if (node->v.disk_full)
+        return -AL_E_DISK_FULL;
+    if (to->d.pending >= node->config.inbox_max)
+        return -AL_E_INBOX_FULL;
+    if (to->d.letter_count >= node->config.dlq_max)
+        return -AL_E_DLQ_FULL;
+    if (m->ttl_ms > AL_TTL_MAX_MS || m->due_ms > node->v.now.wall_ms + AL_TTL_MAX_MS)
+        return -AL_E_INVALID;
+    if (m->ttl_ms && m->due_ms && m->due_ms >= node->v.now.wall_ms + m->ttl_ms)
+        return -AL_E_EXPIRED;
+    return 0;
+}
+
+/* Expired ones go; a full store refuses. */
+int ali_keys_room(const struct al_node *node, ali_ref from_ref, uint32_t more, uint32_t *ret_evict)
+{
+    const struct al_recent *keys = &node->d.keys;
+    const struct ali_agent *from = ali_agent_at(node, from_ref);
+    uint64_t now = node->v.now.wall_ms, number = keys->first;
+
+    while (number < keys->next && number - keys->first < 16) {
+        const struct ali_key *oldest = al_recent_at(keys, number);
+
+        if (oldest->wall_ms + node->config.dedup_ttl_ms > now)
+            break;
+        number++;
+    }
+    *ret_evict = (uint32_t)(number - keys->first);
+    if (keys->next - number + more > node->config.dedup_max)
+        return -AL_E_DEDUP_FULL;
+    /* A fair share: no sender holds more than half. */
+    if (from->d.key_count + more > (node->config.dedup_max + 1) / 2 + *ret_evict)
+        return -AL_E_DEDUP_FULL;
+    return 0;
+}
+
+static void note_kind(struct al_node *node, struct ali_channel *channel, struct al_str kind)
+{
+    if (channel->kind == UINT16_MAX || channel->kind_size != kind.n ||
+        memcmp(channel->kind_name, kind.p, kind.n) != 0) {
+        channel->kind = ali_metric_find(node, kind);
+        channel->kind_size = (uint8_t)kind.n;
+        memcpy(channel->kind_name, kind.p, kind.n);
+    }
+    if (channel->kind != UINT16_MAX)
+        node->v.metrics[channel->kind].sent++;
+}
+
+/* Arms what the admitted message needs, and passes it on if its recipient can take it. */
+static void admitted(struct al_node *node, const struct ali_channel *channel,
+                     const struct ali_rec_publish *record)
+{
+    uint64_t now = node->v.now.wall_ms;
+
+    node->v.counters.accepted++;
+    if (!record->seq) {
+        ali_ref ref = ali_find_delayed(node, node->d.lsn);
+
+        ali_timer_set(node, &ali_delayed_at(node, ref)->v.timer, ALI_TIMER_DELAYED, ref,
+                      record->due_ms - now);
+        return;
+    }
+    node->v.waiting++;
+    if (record->expire_ms) {
+        ali_ref ref = ali_find_mark(node, channel->stream, record->seq);
+
+        ali_mark_at(node, ref)->v.kind = channel->kind;
+        ali_timer_set(node, &ali_mark_at(node, ref)->v.timer, ALI_TIMER_MARK, ref,
+                      record->expire_ms - now);
+    }
+    if (!channel->failing)
+        ali_push_new(node, channel->stream, record, channel->kind);
+}
+
+static int admit(struct al_node *node, struct ali_channel *channel, const struct al_msg_publish *m,
+                 const struct al_msg_envelope *envelope, uint16_t untold,
+                 struct ali_receipt_run *ret_receipt)
+{
+    const struct ali_stream *stream = ali_stream_at(node, channel->stream);
+    uint64_t now = node->v.now.wall_ms;
+    bool scheduled = m->due_ms > now;
+    struct ali_rec_publish record = {
+        .stream = stream->d.id,
+        .seq = scheduled ? 0 : stream->d.runs.next_seq,
+        .producer = channel->producer_id,
+        .pseq = m->pseq,
+        .flags = (uint16_t)((m->flags & ALI_FLAGS_MASK) | untold << ALI_SKIPPED_SHIFT),
+        .wall_ms = now,
+        .expire_ms = m->ttl_ms ? now + m->ttl_ms : 0,
+        .due_ms = scheduled ? m->due_ms : 0,
+        .envelope = m->envelope};
+    int r = check_room(node, stream, m);
+
+    if (r == 0 && ali_agent_at(node, stream->d.to)->v.group != AL_REF_NONE) {
+        /* No single end could be kept with a key. */
+        r = envelope->key.n ? -AL_E_UNSUPPORTED
+                            : ali_group_admit(node, channel, &record, ret_receipt);
+        if (r == 0)
+            note_kind(node, channel, envelope->kind);
+        return r;
+    }
+    if (r == 0 && envelope->key.n)
+        r = ali_keys_room(node, stream->d.from, 1, &record.dedup_evict);
+    if (r == 0)
+        r = ali_commit(node, ALI_REC_PUBLISH, &record);
+    if (r < 0)
+        return r;
+    note_kind(node, channel, envelope->kind);
+    ret_receipt->stream = record.stream;
+    ret_receipt->seq = record.seq;
+    admitted(node, channel, &record);
+    return 0;
+}
+
+/* The high-water mark of the channel's producer in its stream. */
+static const struct ali_track *track_of(struct al_node *node, struct ali_channel *channel)
+{
+    ali_ref track = ali_find_track(node, channel->stream, channel->producer);
+
+    return track == AL_REF_NONE ? NULL : ali_track_at(node, track);
+}
+
+static bool was_taken(const struct al_node *node, const struct ali_track *track, uint64_t pseq)
+{
+    (void)node;
+    if (AL_PLANT(node, DEDUP_OFF_BY_ONE))
+        return track && pseq < track->d.high;
+    return track && pseq <= track->d.high;
+}
+
+/* True if something is missing before this number. */
+static bool is_ahead(const struct al_node *node, const struct ali_channel *channel,
+                     const struct ali_track *track, uint64_t pseq)
+{
+    (void)node;
+    if (AL_PLANT(node, GAP_OVERTAKEN) && channel->gap != AL_REF_NONE)
+        return false;
+    return pseq > channel->next_pseq && pseq != (track ? track->d.high + 1 : channel->next_pseq);
+}
+
+/* The stored answer of the first one, behind the receipt; or END when it comes. `taken`: a
+ * retransmission on its own producer, which is told anyway. */
+static void tell_duplicate(struct al_node *node, struct ali_conn *conn,
+                           const struct ali_receipt_run *receipt, const struct ali_key *key,
+                           const struct al_id *id, bool taken)
+{
+    uint64_t seq = key ? key->seq : receipt->seq;
+    int r;
+
+    ali_receipts_flush(node, conn);
+    r = key ? ali_key_tell(node, conn, key, id)
+            : ali_end_tell(node, conn, receipt->stream, receipt->seq, id);
+    if (r == 1 && !taken)
+        (void)ali_waiter_add(node, conn, receipt->stream, seq, id); /* or the client asks */
+}
+
+static int publish(struct al_node *node, struct ali_conn *conn, struct ali_channel *channel,
+                   const struct al_msg_publish *m, const struct al_msg_envelope *envelope)
+{
+    const struct ali_track *track = track_of(node, channel);
+    struct ali_receipt_run receipt = {.channel = m->channel,
+                                      .pseq = m->pseq,
+                                      .count = 1,
+                                      .stream = ali_stream_at(node, channel->stream)->d.id,
+                                      .durability = AL_DURABILITY_LOCAL};
+    const struct ali_key *key = NULL;
+    bool taken = was_taken(node, track, m->pseq);
+    int r;
+
+    if (taken) {
+        if (track->d.hole_count && was_given_up(node, track, m->pseq, &envelope->message_id))
+            return -AL_E_GAP_CLOSED;
+        receipt.seq = first_seq_of(node, track, m->pseq, &envelope->message_id);
+        receipt.duplicate = 1;
+    } else if (channel->held) {
+        return -AL_E_STREAM_HELD;
+    } else if (m->pseq < 1) {
+        return -AL_E_SEQUENCE_GAP;
+    } else if (is_ahead(node, channel, track, m->pseq)) {
+        return ali_gap_open(node, conn, m);
+    } else {
+        r = ali_check_envelope(node, envelope);
+        if (r == 0)
+            r = find_earlier(node, ali_stream_at(node, channel->stream), envelope, &receipt, &key);
+        if (r < 0)
+            return r;
+        receipt.duplicate = r == 1;
+        if (r == 0)
+            r = admit(node, channel, m, envelope, track ? track->d.untold : 0, &receipt);
+        if (r < 0)
+            return r;
+    }
+    if (m->pseq >= channel->next_pseq)
+        channel->next_pseq = m->pseq + 1;
+    node->v.counters.duplicates += receipt.duplicate;
+    add_receipt(node, conn, &receipt);
+    if (receipt.duplicate && (receipt.seq || key) && (m->flags & AL_PUBLISH_NOTIFY))
+        tell_duplicate(node, conn, &receipt, key, &envelope->message_id, taken);
+    return 0;
+}
+
+int ali_publish_one(struct al_node *node, struct ali_conn *conn, const struct al_msg_publish *m)
+{
+    struct ali_channel *channel = ali_channel_at(conn, m->channel);
+    struct al_msg_envelope envelope;
+    int r = al_decode_envelope(m->envelope, &envelope);
+
+    assert(r == 0);
+    r = publish(node, conn, channel, m, &envelope);
+    if (r < 0)
+        ali_refuse(node, conn, m, r);
+    return r > 0;
+}
+
+int ali_handle_publish(struct al_node *node, struct ali_conn *conn, const struct al_msg_publish *m)
+{
+    struct ali_channel *channel = ali_channel_at(conn, m->channel);
+    const struct ali_producer *producer;
+    struct al_msg_envelope envelope;
+    int r;
+
+    if (!channel) {
+        ali_send_fatal(node, conn, AL_MSG_PUBLISH, AL_E_PROTOCOL, "PUBLISH on a closed channel");
+        return 0;
+    }
+    producer = ali_producer_at(node, channel->producer);
+    if (producer->v.conn != conn->number || producer->d.id != channel->producer_id) {
+        ali_send_fatal(node, conn, AL_MSG_PUBLISH, AL_E_FENCED,
+                       "the producer was taken over by a newer connection");
+        return 0;
+    }
+    if (al_decode_envelope(m->envelope, &envelope) < 0) {
+        ali_send_fatal(node, conn, AL_MSG_PUBLISH, AL_E_PROTOCOL, "malformed ENVELOPE");
+        return 0;
+    }
+    if (m->flags & AL_PUBLISH_VOLATILE) {
+        if (ali_check_envelope(node, &envelope) == 0)
+            ali_push_volatile(node, channel->stream, m);
+        else
+            node->v.counters.volatile_dropped++;
+        return 0;
+    }
+    r = publish(node, conn, channel, m, &envelope);
+    if (r < 0)
+        ali_refuse(node, conn, m, r);
+    return channel->gap != AL_REF_NONE && r <= 0 ? ali_gap_advance(node, conn, m->channel) : 0;
+}
+
+/* ---- messages of a commit ------------------------------------------------------------------ */
+
+int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref from_ref,
+                        struct ali_send_part *part, uint32_t more)
+{
+    const struct ali_agent *from = ali_agent_at(node, from_ref), *to;
+    struct al_msg_channel_open open = {.first_pseq = 1,
+                                       .priority = part->m.priority,
+                                       .from = al_str_of(from->d.name, from->d.name_size),
+                                       .to = part->m.to,
+                                       .label = part->m.label};
+    struct al_msg_publish publish = {.ttl_ms = part->m.ttl_ms, .due_ms = part->m.due_ms};
+    struct ali_receipt_run receipt = {0};
+    const struct ali_key *key = NULL;
+    int r = part->m.flags & ~AL_PUBLISH_NOTIFY ? -AL_E_INVALID : 0;
+
+    if (r == 0 && al_decode_envelope(part->m.envelope, &part->envelope) < 0)
+        r = -AL_E_INVALID;
+    if (r == 0)
+        r = ali_check_envelope(node, &part->envelope);
+    if (r == 0)
+        r = ali_stream_get(node, conn, &open, &part->stream);
+    if (r < 0)
+        return r;
+    to = ali_agent_at(node, ali_stream_at(node, part->stream)->d.to);
+    if (to->v.group != AL_REF_NONE)
+        return -AL_E_UNSUPPORTED;
+    r = find_earlier(node, ali_stream_at(node, part->stream), &part->envelope, &receipt, &key);
+    part->duplicate = r == 1;
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = check_room(node, ali_stream_at(node, part->stream), &publish);
+    return r == 0 && to->d.pending + more >= node->config.inbox_max ? -AL_E_INBOX_FULL : r;
+}
+
+int ali_send_part(struct al_node *node, const struct ali_send_part *part, uint64_t producer,
+                  uint32_t evict)
+{
+    const struct ali_stream *stream = ali_stream_at(node, part->stream);
+    uint64_t now = node->v.now.wall_ms;
+    bool scheduled = part->m.due_ms > now;
+    struct ali_channel channel = {
+        .stream = part->stream, .producer_id = producer, .kind = UINT16_MAX};
+    struct ali_rec_publish record = {.stream = stream->d.id,
+                                     .seq = scheduled ? 0 : stream->d.runs.next_seq,
+                                     .producer = producer,
+                                     .flags = part->m.flags,
+                                     .wall_ms = now,
+                                     .expire_ms = part->m.ttl_ms ? now + part->m.ttl_ms : 0,
+                                     .due_ms = scheduled ? part->m.due_ms : 0,
+                                     .dedup_evict = evict,
+                                     .envelope = part->m.envelope};
+    int r = ali_commit(node, ALI_REC_PUBLISH, &record);
+
+    if (r < 0)
+        return r;
+    note_kind(node, &channel, part->envelope.kind);
+    admitted(node, &channel, &record);
+    return 0;
+}
+
+/* ---- scheduled messages -------------------------------------------------------------------- */
+
+int ali_delayed_due(struct al_node *node, ali_ref ref)
+{
+    const struct ali_delayed *delayed = ali_delayed_at(node, ref);
+    ali_ref stream_ref = delayed->d.stream, mark_ref;
+    const struct ali_stream *stream = ali_stream_at(node, stream_ref);
+    struct ali_rec_due record = {.delayed = delayed->d.id, .seq = stream->d.runs.next_seq};
+    int r = ali_commit(node, ALI_REC_DUE, &record);
+
+    if (r < 0)
+        return r;
+    node->v.waiting++;
+    if (stream->v.watch_count)
+        ali_waiter_move(node, stream->d.id, record.delayed | ALI_KEY_SCHEDULED, record.seq);
+    mark_ref = ali_find_mark(node, stream_ref, record.seq);
+    if (mark_ref != AL_REF_NONE) {
+        struct ali_mark *mark = ali_mark_at(node, mark_ref);
+
+        ali_timer_set(node, &mark->v.timer, ALI_TIMER_MARK, mark_ref,
+                      ali_remaining_ms(node, mark->d.wall_ms, mark->d.expire_ms));
+    }
+    ali_stream_ready(node, stream_ref);
+    return 0;
+}
+
+/* ---- notices ------------------------------------------------------------------------------- */
+
+uint32_t ali_send_end(struct al_node *node, uint64_t producer_id, const struct al_msg_end *end)
+{
+    ali_ref ref = ali_find_producer(node, producer_id);
+    struct ali_conn *conn;
+
+    if (ref == AL_REF_NONE || ali_producer_at(node, ref)->v.conn == AL_REF_NONE)
+        return AL_REF_NONE; /* the sender asks with END_WATCH when it is back */
+    conn = ali_conn_at(node, ali_producer_at(node, ref)->v.conn);
+    if (!conn || conn->closing)
+        return AL_REF_NONE;
+    ALI_SEND(node, conn->number, end, end);
+    return conn->number;
+}

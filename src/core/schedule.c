@@ -1,0 +1,338 @@
+/* schedule.c - messages that the node sends again and again: setting, firing, listing.
+ *
+ * What was due while the node was down or could not fire (inbox or disk full) is made up for by one
+ * firing. The wall clock decides; it is looked at every AL_SCHEDULE_LOOK_MS at least, so that a
+ * clock that is set forward is noticed. After it was set back nothing that has fired fires again:
+ * the schedule waits until the clock has passed its last firing. */
+#include "core/cron.h"
+#include "core/internal.h"
+
+#define ROWS_MAX 1000u /* of one list request */
+
+/* ---- firing ------------------------------------------------------------------------------- */
+
+/* Wall clock of the last firing, 0: none yet. */
+static uint64_t last_ms(const struct al_node *node, const struct ali_schedule *schedule)
+{
+    ali_ref producer = ali_find_producer(node, schedule->d.producer);
+    ali_ref track = ali_find_track(node, schedule->d.stream, producer);
+
+    return track == AL_REF_NONE ? 0 : ali_track_at(node, track)->d.high;
+}
+
+/* Wall clock of the next firing; it may have passed. UINT64_MAX: never again. */
+static uint64_t next_ms(const struct al_node *node, const struct ali_schedule *schedule)
+{
+    uint64_t last = last_ms(node, schedule), next;
+    struct ali_cron cron;
+
+    if (ali_cron_read(al_str_of(schedule->d.text, schedule->d.text_size), &cron) < 0)
+        return UINT64_MAX;
+    next = ali_cron_next(&cron, schedule->d.wall_ms, last ? last : schedule->d.wall_ms);
+    return schedule->d.until_ms && next > schedule->d.until_ms ? UINT64_MAX : next;
+}
+
+static void arm(struct al_node *node, ali_ref ref, uint64_t at_least_ms)
+{
+    struct ali_schedule *schedule = ali_schedule_at(node, ref);
+    uint64_t now = node->v.now.wall_ms, next = next_ms(node, schedule);
+    uint64_t delay = next > now && next != UINT64_MAX ? next - now : 0;
+
+    if (delay > AL_SCHEDULE_LOOK_MS)
+        delay = AL_SCHEDULE_LOOK_MS;
+    ali_timer_set(node, &schedule->v.timer, ALI_TIMER_SCHEDULE, ref,
+                  delay > at_least_ms ? delay : at_least_ms);
+}
+
+/* The message of this firing, in the node's scratch buffer. */
+static int make_envelope(struct al_node *node, const struct ali_schedule *schedule,
+                         struct al_msg_envelope *ret_envelope)
+{
+    struct al_buf *out = &node->v.scratch;
+    uint8_t random[16];
+    int r = al_decode_envelope(al_str_of(schedule->d.envelope, schedule->d.envelope_size),
+                               ret_envelope);
+
+    if (r < 0)
+        return -AL_E_DAMAGED;
+    for (unsigned i = 0; i < 16; i += 4)
+        al_put32(random + i, ali_random(node, UINT32_MAX));
+    ret_envelope->message_id = al_id_from_random(random);
+    ret_envelope->timestamp_ms = node->v.now.wall_ms;
+    out->size = 0;
+    r = al_buf_reserve(out, al_size_envelope(ret_envelope));
+    if (r < 0)
+        return r;
+    out->size = (size_t)(al_encode_envelope(out->data, ret_envelope) - out->data);
+    return 0;
+}
+
+/* Room for the message, as for any other. */
+static int check_room(const struct al_node *node, const struct ali_stream *stream)
+{
+    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
+
+    if (node->v.disk_full)
+        return -AL_E_DISK_FULL;
+    if (to->d.pending >= node->config.inbox_max)
+        return -AL_E_INBOX_FULL;
+    return to->d.letter_count >= node->config.dlq_max ? -AL_E_DLQ_FULL : 0;
+}
+
+static int fire(struct al_node *node, ali_ref ref)
+{
+    struct ali_schedule *schedule = ali_schedule_at(node, ref);
+    ali_ref stream_ref = schedule->d.stream;
+    const struct ali_stream *stream = ali_stream_at(node, stream_ref);
+    uint64_t now = node->v.now.wall_ms;
+    struct ali_rec_publish record = {.stream = stream->d.id,
+                                     .seq = stream->d.runs.next_seq,
+                                     .producer = schedule->d.producer,
+                                     .pseq = now,
+                                     .wall_ms = now,
+                                     .expire_ms =
+                                         schedule->d.ttl_ms ? now + schedule->d.ttl_ms : 0};
+    struct al_msg_envelope envelope;
+    uint16_t kind;
+    int r = check_room(node, stream);
+
+    if (r == 0)
+        r = make_envelope(node, schedule, &envelope);
+    if (r < 0)
+        return r;
+    record.envelope = al_str_of(node->v.scratch.data, node->v.scratch.size);
+    r = ali_commit(node, ALI_REC_PUBLISH, &record);
+    if (r < 0)
+        return r;
+    kind = ali_metric_find(node, envelope.kind);
+    if (kind != UINT16_MAX)
+        node->v.metrics[kind].sent++;
+    node->v.counters.accepted++;
+    node->v.waiting++;
+    if (record.expire_ms) {
+        ali_ref mark = ali_find_mark(node, stream_ref, record.seq);
+
+        ali_mark_at(node, mark)->v.kind = kind;
+        ali_timer_set(node, &ali_mark_at(node, mark)->v.timer, ALI_TIMER_MARK, mark,
+                      schedule->d.ttl_ms);
+    }
+    ali_push_new(node, stream_ref, &record, kind);
+    return 0;
+}
+
+int ali_schedule_timer(struct al_node *node, ali_ref ref)
+{
+    struct ali_schedule *schedule = ali_schedule_at(node, ref);
+    struct ali_rec_schedule_remove remove = {
+        .name = al_str_of(schedule->d.name, schedule->d.name_size)};
+    uint64_t next = next_ms(node, schedule);
+    int r = 0;
+
+    if (next == UINT64_MAX) /* it has fired for the last time */
+        return ali_commit(node, ALI_REC_SCHEDULE_REMOVE, &remove);
+    if (next <= node->v.now.wall_ms)
+        r = fire(node, ref);
+    schedule->v.code = (uint16_t)-r;
+    arm(node, ref, r < 0 ? AL_SCHEDULE_RETRY_MS : 0);
+    return r == -AL_E_DAMAGED ? r : 0;
+}
+
+void ali_schedules_start(struct al_node *node)
+{
+    for (ali_ref ref = 0; ref < node->schedules.end; ref++)
+        if (al_pool_has(&node->schedules, ref))
+            arm(node, ref, 0);
+}
+
+/* ---- setting ------------------------------------------------------------------------------ */
+
+static int check_text(const struct al_node *node, const struct al_msg_schedule_set *m)
+{
+    uint64_t now = node->v.now.wall_ms, next;
+    struct ali_cron cron;
+    int r = m->text.n > AL_SCHEDULE_TEXT_MAX ? -AL_E_BAD_SCHEDULE : ali_cron_read(m->text, &cron);
+
+    if (r < 0)
+        return r;
+    next = ali_cron_next(&cron, now, now);
+    return next == UINT64_MAX || (m->until_ms && next > m->until_ms) ? -AL_E_SCHEDULE_PAST : 0;
+}
+
+static int check_message(const struct al_node *node, const struct al_msg_schedule_set *m)
+{
+    struct al_msg_envelope envelope;
+
+    if (!al_name_is_valid(m->name))
+        return -AL_E_BAD_NAME;
+    if (al_decode_envelope(m->envelope, &envelope) < 0 || m->priority >= AL_PRIORITY_COUNT ||
+        m->label.n > AL_LABEL_MAX || !al_text_is_plain(m->label) || m->ttl_ms > AL_TTL_MAX_MS ||
+        envelope.key.n)
+        return -AL_E_INVALID;
+    if (m->envelope.n > AL_SCHEDULE_BYTES_MAX)
+        return -AL_E_TOO_LARGE;
+    if (al_id_is_zero(&envelope.message_id)) /* each firing has its own */
+        envelope.message_id.b[0] = 1;
+    return ali_check_envelope(node, &envelope);
+}
+
+/* The stream of the schedule's messages, made if it is new. */
+static int get_stream(struct al_node *node, const struct ali_conn *conn,
+                      const struct al_msg_schedule_set *m, ali_ref *ret_stream)
+{
+    struct ali_rec_stream_open record = {.stream = node->d.next_stream,
+                                         .priority = m->priority,
+                                         .label = m->label,
+                                         .wall_ms = node->v.now.wall_ms};
+    ali_ref from, to = ali_find_agent_name(node, ali_name_normal(m->to));
+    int r;
+
+    if (to == AL_REF_NONE)
+        return al_name_is_valid(m->to) ? -AL_E_UNKNOWN_AGENT : -AL_E_BAD_NAME;
+    if (ali_agent_at(node, to)->v.group != AL_REF_NONE)
+        return -AL_E_UNSUPPORTED;
+    r = ali_agent_get(node, conn, m->from, true, &from);
+    if (r < 0)
+        return r;
+    *ret_stream = ali_find_stream_key(node, from, to, m->priority, m->label);
+    if (*ret_stream != AL_REF_NONE)
+        return 0;
+    if (node->streams.count >= AL_STREAMS_MAX)
+        return -AL_E_LIMIT;
+    record.from = ali_agent_at(node, from)->d.id;
+    record.to = ali_agent_at(node, to)->d.id;
+    r = ali_commit(node, ALI_REC_STREAM_OPEN, &record);
+    *ret_stream = r < 0 ? AL_REF_NONE : ali_find_stream(node, record.stream);
+    return r;
+}
+
+/* 0 if the connection's user may change the schedule. */
+static int check_owner(const struct al_node *node, const struct ali_conn *conn, ali_ref ref)
+{
+    uint32_t uid = ali_schedule_at(node, ref)->d.uid;
+
+    return conn->uid == uid || conn->uid == 0 ? 0 : -AL_E_NOT_OWNER;
+}
+
+int ali_handle_schedule_set(struct al_node *node, struct ali_conn *conn,
+                            const struct al_msg_schedule_set *m)
+{
+    struct al_str name = ali_name_normal(m->name);
+    struct ali_rec_schedule_set record = {.name = name,
+                                          .producer = node->d.next_producer,
+                                          .uid = conn->uid,
+                                          .wall_ms = node->v.now.wall_ms,
+                                          .until_ms = m->until_ms,
+                                          .ttl_ms = m->ttl_ms,
+                                          .text = m->text,
+                                          .envelope = m->envelope};
+    ali_ref old = ali_find_schedule(node, name), stream = AL_REF_NONE;
+    int r = check_message(node, m);
+
+    if (r == 0)
+        r = check_text(node, m);
+    if (r == 0 && old != AL_REF_NONE)
+        r = m->flags & AL_SCHEDULE_REPLACE ? check_owner(node, conn, old) : -AL_E_EXISTS;
+    if (r == 0 && old == AL_REF_NONE && node->schedules.count >= AL_SCHEDULES_MAX)
+        r = -AL_E_LIMIT;
+    if (r == 0 && node->v.disk_full)
+        r = -AL_E_DISK_FULL;
+    if (r == 0)
+        r = get_stream(node, conn, m, &stream);
+    if (r == 0) {
+        record.stream = ali_stream_at(node, stream)->d.id;
+        r = ali_commit(node, ALI_REC_SCHEDULE_SET, &record);
+    }
+    if (r == 0)
+        arm(node, ali_find_schedule(node, name), 0);
+    ali_send_done(node, conn, m->request, r, r == 0);
+    return 0;
+}
+
+int ali_handle_schedule_remove(struct al_node *node, struct ali_conn *conn,
+                               const struct al_msg_schedule_remove *m)
+{
+    struct ali_rec_schedule_remove record = {.name = ali_name_normal(m->name)};
+    ali_ref ref = ali_find_schedule(node, record.name);
+    int r = ref == AL_REF_NONE ? -AL_E_NOT_FOUND : check_owner(node, conn, ref);
+
+    if (r == 0)
+        r = ali_commit(node, ALI_REC_SCHEDULE_REMOVE, &record);
+    ali_send_done(node, conn, m->request, r, r == 0);
+    return 0;
+}
+
+/* ---- listing ------------------------------------------------------------------------------ */
+
+static struct al_str agent_name(const struct al_node *node, ali_ref ref)
+{
+    const struct ali_agent *agent = ali_agent_at(node, ref);
+
+    return al_str_of(agent->d.name, agent->d.name_size);
+}
+
+static void send_row(struct al_node *node, const struct ali_conn *conn, uint32_t request,
+                     const struct ali_schedule *schedule)
+{
+    const struct ali_stream *stream = ali_stream_at(node, schedule->d.stream);
+    struct al_msg_envelope envelope = {.kind = al_str_of(NULL, 0)};
+    struct al_msg_schedule_row row = {.request = request,
+                                      .uid = schedule->d.uid,
+                                      .priority = stream->d.priority,
+                                      .code = schedule->v.code,
+                                      .set_ms = schedule->d.wall_ms,
+                                      .last_ms = last_ms(node, schedule),
+                                      .next_ms = next_ms(node, schedule),
+                                      .until_ms = schedule->d.until_ms,
+                                      .ttl_ms = schedule->d.ttl_ms,
+                                      .name = al_str_of(schedule->d.name, schedule->d.name_size),
+                                      .from = agent_name(node, stream->d.from),
+                                      .to = agent_name(node, stream->d.to),
+                                      .label = al_str_of(stream->d.label, stream->d.label_size),
+                                      .text = al_str_of(schedule->d.text, schedule->d.text_size)};
+
+    (void)al_decode_envelope(al_str_of(schedule->d.envelope, schedule->d.envelope_size), &envelope);
+    row.kind = envelope.kind;
+    ALI_SEND(node, conn->number, schedule_row, &row);
+}
+
+static int compare(struct al_str a, struct al_str b)
+{
+    uint32_t n = a.n < b.n ? a.n : b.n;
+    int c = n ? memcmp(a.p, b.p, n) : 0;
+
+    return c ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+/* The schedule with the smallest name behind `after` that this user may see. */
+static const struct ali_schedule *next_row(const struct al_node *node, const struct ali_conn *conn,
+                                           struct al_str after)
+{
+    const struct ali_schedule *best = NULL;
+
+    for (ali_ref ref = 0; ref < node->schedules.end; ref++) {
+        const struct ali_schedule *one = ali_schedule_at(node, ref);
+        struct al_str name = al_str_of(one->d.name, one->d.name_size);
+
+        if (al_pool_has(&node->schedules, ref) && check_owner(node, conn, ref) == 0 &&
+            compare(name, after) > 0 &&
+            (!best || compare(name, al_str_of(best->d.name, best->d.name_size)) < 0))
+            best = one;
+    }
+    return best;
+}
+
+int ali_handle_schedule_list(struct al_node *node, struct ali_conn *conn,
+                             const struct al_msg_schedule_list *m)
+{
+    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
+    const struct ali_schedule *schedule;
+    struct al_str after = m->after;
+
+    while (count < limit && (schedule = next_row(node, conn, after))) {
+        send_row(node, conn, m->request, schedule);
+        after = al_str_of(schedule->d.name, schedule->d.name_size);
+        count++;
+    }
+    ali_send_done(node, conn, m->request, 0, count);
+    return 0;
+}

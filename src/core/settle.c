@@ -1,0 +1,703 @@
+/* settle.c - how deliveries end or are tried again: ACK, NACK, EXTEND, SETTLE, lease time-outs.
+ *
+ * Plain acks of one stream are collected into one record per step; whatever else happens first
+ * flushes that run, so everybody but the ack path sees settled state. Every failed attempt -
+ * time-out, NACK, disconnect - takes the same way: ali_head_failed. */
+#include "core/internal.h"
+#include <assert.h>
+
+/* ---- acks --------------------------------------------------------------------------------- */
+
+int ali_acks_flush(struct al_node *node)
+{
+    struct ali_ack_run run = node->v.acks;
+    struct ali_rec_ack record = {.stream = run.stream_id,
+                                 .last_seq = run.last_seq,
+                                 .count = run.count,
+                                 .status = AL_STATUS_SUCCESS,
+                                 .attempts = 1,
+                                 .wall_ms = node->v.now.wall_ms};
+    struct al_msg_acked acked = {.agent = run.agent_id,
+                                 .stream = run.stream_id,
+                                 .seq = run.first_seq,
+                                 .count = run.count,
+                                 .last_seq = run.last_seq};
+    int r;
+
+    if (!run.count)
+        return 0;
+    node->v.acks.count = 0;
+    r = ali_commit(node, ALI_REC_ACK, &record);
+    if (r < 0) {
+        node->v.effects->failed = true; /* what is out no longer fits what is pending: stop */
+        return r;
+    }
+    ALI_SEND(node, run.conn, acked, &acked);
+    ali_stream_settled(node, run.stream);
+    return 0;
+}
+
+/* A pushed message and where it stands in its stream. */
+struct place {
+    ali_ref stream;
+    uint32_t index;
+};
+
+static int find_pushed(struct al_node *node, uint32_t stream_id, uint64_t seq, uint64_t lease,
+                       struct place *ret_place)
+{
+    ali_ref ref = ali_find_stream(node, stream_id);
+    struct ali_stream *stream;
+    uint32_t low = 0, high;
+
+    if (ref == AL_REF_NONE)
+        return -AL_E_NOT_FOUND;
+    stream = ali_stream_at(node, ref);
+    high = stream->v.pushed_count;
+    while (low < high && ali_push_at(stream, low)->seq != seq) { /* sequences rise */
+        uint32_t middle = low + (high - low) / 2;
+
+        if (ali_push_at(stream, middle)->seq < seq)
+            low = middle + 1;
+        else if (ali_push_at(stream, middle)->seq == seq)
+            low = middle;
+        else
+            high = middle;
+    }
+    if (low >= high)
+        return -AL_E_LEASE_LOST;
+    if (ali_push_at(stream, low)->lease != lease && !AL_PLANT(node, STALE_LEASE))
+        return -AL_E_LEASE_LOST;
+    *ret_place = (struct place){ref, low};
+    return 0;
+}
+
+static void count_success(struct al_node *node, ali_ref stream, const struct ali_push *push)
+{
+    ali_breaker_outcome(node, stream, push->kind, true);
+    node->v.counters.delivered++;
+    if (push->kind != UINT16_MAX) {
+        struct ali_metric *row = &node->v.metrics[push->kind];
+
+        row->success++;
+        ali_metric_end(node, row, push->admitted_ms);
+    }
+}
+
+/* Adds the head of the stream to the run of plain acks. */
+static int ack_plainly(struct al_node *node, const struct ali_agent *to, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    const struct ali_push *push = ali_push_at(stream, 0);
+    struct ali_ack_run *run = &node->v.acks;
+
+    if (run->count && run->stream != ref) {
+        int r = ali_acks_flush(node);
+
+        if (r < 0)
+            return r;
+    }
+    if (!run->count)
+        *run = (struct ali_ack_run){.stream = ref,
+                                    .agent_id = to->d.id,
+                                    .stream_id = stream->d.id,
+                                    .conn = to->v.conn,
+                                    .first_seq = push->seq};
+    run->count++;
+    run->last_seq = push->seq;
+    count_success(node, ref, push);
+    ali_push_drop(node, ref);
+    return 0;
+}
+
+static void send_acked(struct al_node *node, const struct ali_conn *conn, uint32_t agent,
+                       uint32_t stream, uint64_t seq)
+{
+    struct al_msg_acked acked = {
+        .agent = agent, .stream = stream, .seq = seq, .count = 1, .last_seq = seq};
+
+    ALI_SEND(node, conn->number, acked, &acked);
+}
+
+/* Tells the sender, and whoever else waits. */
+static void tell_end(struct al_node *node, const struct ali_stream *stream,
+                     const struct ali_push *push, const struct al_msg_end *end)
+{
+    uint32_t told = push->notify ? ali_send_end(node, push->producer, end) : AL_REF_NONE;
+
+    if (stream->v.watch_count)
+        ali_waiter_tell(node, end, told);
+}
+
+/* Ends the head with everything that the receiver said about it. conn may be NULL: not attached. */
+static int ack_in_detail(struct al_node *node, const struct ali_conn *conn, ali_ref ref,
+                         const struct al_msg_ack *m)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_push push;
+    struct al_msg_end end;
+    struct ali_rec_ack record;
+    int r = ali_acks_flush(node);
+
+    if (r < 0)
+        return r;
+    push = *ali_push_at(stream, 0);
+    record =
+        (struct ali_rec_ack){.stream = stream->d.id,
+                             .last_seq = push.seq,
+                             .count = 1,
+                             .status = m->status,
+                             .attempts = (uint16_t)(stream->d.attempts + 1),
+                             .wall_ms = node->v.now.wall_ms,
+                             .reason = m->reason,
+                             .response_type = m->response_type,
+                             .metadata = m->metadata,
+                             .response = m->response,
+                             .attempts_log = al_str_of(stream->d.log.data, stream->d.log.size)};
+    end = (struct al_msg_end){.message_id = push.id,
+                              .stream = record.stream,
+                              .seq = push.seq,
+                              .state = m->status == AL_STATUS_PARTIAL ? AL_STATE_PARTIAL
+                                                                      : AL_STATE_DELIVERED,
+                              .attempts = record.attempts,
+                              .end_ms = record.wall_ms,
+                              .reason = m->reason,
+                              .response_type = m->response_type,
+                              .response = m->response};
+    r = ali_commit(node, ALI_REC_ACK, &record);
+    if (r < 0)
+        return r;
+    count_success(node, ref, &push);
+    ali_push_drop(node, ref);
+    if (conn)
+        send_acked(node, conn, m->agent, record.stream, push.seq);
+    tell_end(node, stream, &push, &end);
+    ali_stream_settled(node, ref);
+    return 0;
+}
+
+/* Settles the message at place well, and everything before it. */
+static int settle_well(struct al_node *node, const struct ali_conn *conn, struct place place,
+                       const struct al_msg_ack *m)
+{
+    struct ali_stream *stream = ali_stream_at(node, place.stream);
+    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct al_msg_ack bare = {.agent = m->agent, .status = AL_STATUS_SUCCESS};
+
+    for (uint32_t i = 0; i <= place.index; i++) {
+        const struct ali_push *push = ali_push_at(stream, 0);
+        const struct al_msg_ack *one = i == place.index ? m : &bare;
+        /* While a run is open its first message stands for the head's attempts. */
+        bool in_run = node->v.acks.count && node->v.acks.stream == place.stream;
+        bool plain = one->status == AL_STATUS_SUCCESS && !one->reason.n && !one->response.n &&
+                     !one->metadata.n && !push->notify && !stream->v.watch_count &&
+                     (in_run || stream->d.attempts == 0);
+        int r = plain ? ack_plainly(node, to, place.stream)
+                      : ack_in_detail(node, conn, place.stream, one);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int check_ack(const struct al_node *node, const struct al_msg_ack *m)
+{
+    if (m->status < AL_STATUS_SUCCESS || m->status > AL_STATUS_FAILED ||
+        m->reason.n > AL_REASON_MAX || !al_utf8_is_valid(m->reason) ||
+        !al_text_is_plain(m->response_type))
+        return -AL_E_INVALID;
+    if (m->response.n > AL_RESPONSE_MAX || m->metadata.n > AL_HEADERS_MAX ||
+        m->response.n > node->config.payload_max)
+        return -AL_E_TOO_LARGE;
+    return 0;
+}
+
+/* The agent that this connection receives for, NULL if it is not attached to it. */
+static struct ali_agent *attached_agent(const struct al_node *node, const struct ali_conn *conn,
+                                        uint32_t id)
+{
+    ali_ref ref = ali_find_agent(node, id);
+    struct ali_agent *agent = ref == AL_REF_NONE ? NULL : ali_agent_at(node, ref);
+
+    return agent && agent->v.conn == conn->number ? agent : NULL;
+}
+
+static bool stream_is_to(const struct al_node *node, uint32_t stream_id,
+                         const struct ali_agent *agent)
+{
+    ali_ref ref = ali_find_stream(node, stream_id);
+
+    return ref != AL_REF_NONE && ali_agent_at(node, ali_stream_at(node, ref)->d.to) == agent;
+}
+
+/* Ends the head badly, as the receiver asked. */
+static int settle_failed(struct al_node *node, struct place place, struct al_str reason)
+{
+    const struct ali_stream *stream = ali_stream_at(node, place.stream);
+    int r = place.index ? -AL_E_OUT_OF_ORDER : ali_acks_flush(node);
+
+    if (r < 0)
+        return r;
+    ali_breaker_outcome(node, place.stream, ali_push_at(stream, 0)->kind, false);
+    return ali_message_dead(node, place.stream, ali_push_at(stream, 0),
+                            &(struct ali_death){AL_STATE_FAILED, AL_E_CANCELLED, reason, NULL});
+}
+
+static void settle_refused(struct al_node *node, struct ali_conn *conn, uint32_t agent,
+                           const struct al_msg_settle_refused *about)
+{
+    struct al_msg_settle_refused refused = *about;
+
+    refused.agent = agent;
+    ALI_SEND(node, conn->number, settle_refused, &refused);
+}
+
+int ali_handle_ack(struct al_node *node, struct ali_conn *conn, const struct al_msg_ack *m)
+{
+    struct ali_agent *agent = attached_agent(node, conn, m->agent);
+    struct place place = {0};
+    int r = agent ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
+
+    if (r == 0 && m->seq == 0) { /* volatile: only its credit comes back */
+        if (agent->v.volatile_out)
+            agent->v.volatile_out--;
+        ali_agent_dirty(node, ali_find_agent(node, m->agent));
+        return 0;
+    }
+    if (r == 0 && !stream_is_to(node, m->stream, agent))
+        r = -AL_E_NOT_FOUND;
+    if (r == 0)
+        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
+    if (r == 0 && place.index && !(m->flags & AL_ACK_CUMULATIVE) &&
+        !AL_PLANT(node, ACK_OUT_OF_ORDER))
+        r = -AL_E_OUT_OF_ORDER;
+    if (r == 0)
+        r = m->status == AL_STATUS_FAILED ? settle_failed(node, place, m->reason)
+                                          : settle_well(node, conn, place, m);
+    if (r < 0) {
+        struct al_msg_settle_refused refused = {
+            .stream = m->stream, .seq = m->seq, .lease = m->lease, .code = (uint16_t)-r};
+
+        settle_refused(node, conn, m->agent, &refused);
+    } else if (m->status == AL_STATUS_FAILED) {
+        send_acked(node, conn, m->agent, m->stream, m->seq);
+    }
+    return 0;
+}
+
+/* ---- acks of a commit ---------------------------------------------------------------------- */
+
+int ali_ack_part_check(struct al_node *node, struct ali_conn *conn, ali_ref agent,
+                       const struct al_msg_ack *m, uint32_t before)
+{
+    const struct ali_agent *to = ali_agent_at(node, agent);
+    struct place place = {0};
+    int r = to->v.conn == conn->number ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
+
+    if (r == 0 && (m->status == AL_STATUS_FAILED || m->flags || m->seq == 0))
+        r = -AL_E_INVALID;
+    if (r == 0 && !stream_is_to(node, m->stream, to))
+        r = -AL_E_NOT_FOUND;
+    if (r == 0)
+        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
+    return r == 0 && place.index != before ? -AL_E_OUT_OF_ORDER : r;
+}
+
+int ali_ack_part(struct al_node *node, struct ali_conn *conn, const struct al_msg_ack *m)
+{
+    return ack_in_detail(node, conn, ali_find_stream(node, m->stream), m);
+}
+
+/* ---- failed attempts ----------------------------------------------------------------------- */
+
+/* min(base · factor^(n−1), cap) ± 20 %. */
+static uint64_t retry_delay_ms(struct al_node *node, const struct al_policy *policy,
+                               unsigned attempt)
+{
+    uint64_t delay = policy->retry_base_ms;
+    uint32_t spread;
+
+    for (unsigned i = 1; i < attempt && delay < policy->retry_cap_ms; i++)
+        delay *= policy->retry_factor;
+    if (delay > policy->retry_cap_ms)
+        delay = policy->retry_cap_ms;
+    spread = (uint32_t)(delay * AL_RETRY_JITTER_PERCENT / 100);
+    return delay - spread + ali_random(node, 2 * spread + 1);
+}
+
+static void finish_dead(struct al_node *node, ali_ref stream, const struct ali_push *what,
+                        const struct ali_rec_dead *record)
+{
+    struct al_msg_end end = {.message_id = record->message_id,
+                             .stream = record->stream,
+                             .seq = record->seq,
+                             .state = record->state,
+                             .attempts = record->attempts,
+                             .end_ms = record->wall_ms,
+                             .reason = record->reason};
+
+    node->v.counters.failed++;
+    node->v.counters.expired += record->state == AL_STATE_EXPIRED;
+    if (what->kind != UINT16_MAX) {
+        node->v.metrics[what->kind].failure++;
+        ali_metric_end(node, &node->v.metrics[what->kind], what->admitted_ms);
+    }
+    tell_end(node, ali_stream_at(node, stream), what, &end);
+}
+
+/* The attempts of a head that dies, the last one included, in the node's scratch buffer. */
+static int final_log(struct al_node *node, const struct ali_stream *stream,
+                     const struct al_msg_attempt *last, struct al_str *ret_log)
+{
+    struct al_buf *log = &node->v.scratch;
+    int r;
+
+    log->size = 0;
+    r = al_buf_reserve(log, stream->d.log.size + ali_attempt_size(last));
+    if (r < 0)
+        return r;
+    al_buf_put(log, stream->d.log.data, stream->d.log.size);
+    ali_log_attempt(log, last);
+    *ret_log = al_str_of(log->data, log->size);
+    return 0;
+}
+
+int ali_message_dead(struct al_node *node, ali_ref ref, const struct ali_push *what,
+                     const struct ali_death *death)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_push message = *what;
+    uint64_t seq = message.seq;
+    bool is_pushed = stream->v.pushed_count && ali_push_at(stream, 0)->seq == seq;
+    struct ali_rec_dead record = {.stream = stream->d.id,
+                                  .seq = seq,
+                                  .position = node->d.next_position,
+                                  .message_id = message.id,
+                                  .code = (uint16_t)death->code,
+                                  .state = death->state,
+                                  .wall_ms = node->v.now.wall_ms,
+                                  .reason = death->reason};
+    int r = 0;
+
+    if (seq == stream->d.runs.first_seq) {
+        record.attempts = (uint16_t)(stream->d.attempts + (death->state == AL_STATE_FAILED));
+        record.attempts_log = al_str_of(stream->d.log.data, stream->d.log.size);
+    }
+    if (death->last) {
+        record.attempts = death->last->attempt;
+        r = final_log(node, stream, death->last, &record.attempts_log);
+    }
+    if (r == 0)
+        r = ali_commit(node, ALI_REC_DEAD, &record);
+    if (r < 0)
+        return r;
+    if (is_pushed)
+        ali_push_drop(node, ref);
+    else
+        node->v.waiting--;
+    finish_dead(node, ref, &message, &record);
+    ali_stream_settled(node, ref);
+    return 0;
+}
+
+static bool has_expired(const struct al_node *node, ali_ref ref, uint64_t seq)
+{
+    ali_ref mark =
+        ali_stream_at(node, ref)->d.mark_count ? ali_find_mark(node, ref, seq) : AL_REF_NONE;
+
+    return mark != AL_REF_NONE && ali_mark_at(node, mark)->d.expire_ms &&
+           ali_remaining_ms(node, ali_mark_at(node, mark)->d.wall_ms,
+                            ali_mark_at(node, mark)->d.expire_ms) == 0;
+}
+
+/* Calls the later messages back, so that the head can be tried again before them. */
+static void recall_after_failure(struct al_node *node, ali_ref ref, int code)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    uint64_t head = stream->d.runs.first_seq;
+
+    if (AL_PLANT(node, RETRY_OVERTAKES) && stream->v.pushed_count > 1)
+        return;
+    ali_stream_recall(node, ref, code == AL_E_TIMEOUT ? head : head + 1, code);
+}
+
+/* The head's last attempt has failed, or there is no time left for another one. */
+static int head_dead(struct al_node *node, ali_ref ref, const struct ali_push *head, bool expired,
+                     const struct al_msg_attempt *last)
+{
+    struct ali_death death = {.state = expired ? AL_STATE_EXPIRED : AL_STATE_DEAD,
+                              .code = expired ? AL_E_EXPIRED : AL_E_DEAD_LETTERED,
+                              .reason = last->reason,
+                              .last = last};
+    int r;
+
+    recall_after_failure(node, ref, last->code);
+    r = ali_message_dead(node, ref, head, &death);
+    ali_stream_ready(node, ref);
+    return r;
+}
+
+static int head_again(struct al_node *node, ali_ref ref, const struct ali_push *head,
+                      const struct al_msg_attempt *failed, uint64_t delay_ms)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_rec_attempt record = {.stream = stream->d.id,
+                                     .seq = head->seq,
+                                     .attempt = failed->attempt,
+                                     .code = failed->code,
+                                     .wall_ms = failed->at_ms,
+                                     .due_ms = failed->at_ms + delay_ms,
+                                     .reason = failed->reason};
+    int r;
+
+    if (AL_PLANT(node, ATTEMPT_NOT_DURABLE))
+        stream->d.attempts = failed->attempt;
+    else if ((r = ali_commit(node, ALI_REC_ATTEMPT, &record)) < 0)
+        return r;
+    node->v.counters.retried++;
+    if (head->kind != UINT16_MAX)
+        node->v.metrics[head->kind].retries++;
+    recall_after_failure(node, ref, failed->code);
+    stream->v.is_held = true;
+    ali_timer_set(node, &stream->v.timer, ALI_TIMER_STREAM, ref, delay_ms);
+    return 0;
+}
+
+int ali_head_failed(struct al_node *node, ali_ref ref, int code, uint32_t retry_after_ms,
+                    struct al_str reason)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_push head = *ali_push_at(stream, 0);
+    const struct al_policy *policy = ali_terms_at(node, head.kind).policy;
+    struct al_msg_attempt failed = {.attempt = (uint16_t)(stream->d.attempts + 1u),
+                                    .code = (uint16_t)code,
+                                    .at_ms = node->v.now.wall_ms,
+                                    .reason = reason};
+    uint64_t delay = retry_after_ms ? retry_after_ms : retry_delay_ms(node, policy, failed.attempt);
+    bool expired = has_expired(node, ref, head.seq);
+    int r;
+
+    if (!expired && ali_breaker_spares(node, stream, head.kind)) {
+        recall_after_failure(node, ref, code);
+        ali_stream_ready(node, ref);
+        return 0;
+    }
+    r = expired || failed.attempt > policy->retry_max
+            ? head_dead(node, ref, &head, expired, &failed)
+            : head_again(node, ref, &head, &failed, delay);
+    if (r == 0 && code != AL_E_CLOSED && code != AL_E_FENCED) /* a lost link says nothing */
+        ali_breaker_outcome(node, ref, head.kind, false);
+    return r;
+}
+
+int ali_stream_timer(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    uint64_t now = ali_mono_ms(node);
+    int r;
+
+    if (stream->v.is_held) { /* time for the next attempt */
+        stream->v.is_held = false;
+        ali_stream_ready(node, ref);
+        return 0;
+    }
+    if (!stream->v.pushed_count)
+        return 0;
+    if (now < stream->v.lease_ms) {
+        uint64_t due = stream->v.lease_ms;
+
+        if (stream->v.call_ms && now >= stream->v.call_ms) {
+            ali_breaker_outcome(node, ref, ali_push_at(stream, 0)->kind, false);
+            stream->v.call_ms = 0;
+        }
+        if (stream->v.call_ms && stream->v.call_ms < due)
+            due = stream->v.call_ms;
+        ali_timer_set(node, &stream->v.timer, ALI_TIMER_STREAM, ref, due - now);
+        return 0;
+    }
+    r = ali_acks_flush(node);
+    return r < 0 ? r
+                 : ali_head_failed(node, ref, AL_E_TIMEOUT, 0,
+                                   al_str_c("no acknowledgement within the lease time"));
+}
+
+/* A message that waits has outlived its time. */
+static int expire(struct al_node *node, const struct ali_mark *mark)
+{
+    struct ali_push what = {.seq = mark->d.seq,
+                            .producer = mark->d.producer,
+                            .id = mark->d.id,
+                            .admitted_ms = mark->d.wall_ms,
+                            .kind = mark->v.kind,
+                            .notify = mark->d.notify};
+    ali_ref stream = mark->d.stream;
+    struct ali_death death = {.state = AL_STATE_EXPIRED,
+                              .code = AL_E_EXPIRED,
+                              .reason = al_str_c("the message's time to live ended")};
+    int r = ali_message_dead(node, stream, &what, &death);
+
+    ali_stream_ready(node, stream);
+    return r;
+}
+
+#define LOOK_AGAIN_MS 100u
+
+int ali_mark_timer(struct al_node *node, ali_ref ref)
+{
+    struct ali_mark *mark = ali_mark_at(node, ref);
+    struct ali_stream *stream = ali_stream_at(node, mark->d.stream);
+    bool is_out = mark->d.seq < stream->v.next.seq && stream->v.pushed_count &&
+                  mark->d.seq >= ali_push_at(stream, 0)->seq;
+
+    if (mark->d.gone)
+        return 0;
+    if (is_out && !AL_PLANT(node, EXPIRY_OF_LEASED)) { /* the attempt under way may end well */
+        ali_timer_set(node, &mark->v.timer, ALI_TIMER_MARK, ref, LOOK_AGAIN_MS);
+        return 0;
+    }
+    if (mark->d.seq == stream->d.runs.first_seq && stream->v.is_held) {
+        stream->v.is_held = false; /* it waited for its retry: the next one may go */
+        al_wheel_cancel(&node->v.wheel, &stream->v.timer);
+    }
+    return expire(node, mark);
+}
+
+/* ---- NACK, EXTEND, SETTLE ------------------------------------------------------------------ */
+
+static int nack(struct al_node *node, struct place place, uint32_t retry_after_ms,
+                struct al_str reason)
+{
+    if (place.index)
+        return -AL_E_OUT_OF_ORDER;
+    if (reason.n > AL_REASON_MAX || !al_utf8_is_valid(reason) ||
+        retry_after_ms > AL_RETRY_CAP_MAX_MS)
+        return -AL_E_INVALID;
+    return ali_head_failed(node, place.stream, AL_E_CANCELLED, retry_after_ms, reason);
+}
+
+static int extend(struct al_node *node, struct place place, uint32_t lease_ms, uint16_t retrying)
+{
+    struct ali_stream *stream = ali_stream_at(node, place.stream);
+    struct ali_push *push = ali_push_at(stream, place.index);
+    uint64_t until = ali_mono_ms(node) + (lease_ms ? lease_ms : push->lease_ms);
+
+    if (lease_ms > AL_LEASE_MAX_MS)
+        return -AL_E_INVALID;
+    push->retrying = retrying;
+    if (place.index) { /* its clock does not run yet */
+        push->lease_ms = lease_ms ? lease_ms : push->lease_ms;
+        return 0;
+    }
+    stream->v.lease_ms = until < push->hard_ms ? until : push->hard_ms;
+    if (stream->v.call_ms)
+        stream->v.call_ms = ali_breaker_call_ms(node, push);
+    if (stream->v.timer.deadline_ms > stream->v.lease_ms + 1)
+        ali_timer_set(node, &stream->v.timer, ALI_TIMER_STREAM, place.stream,
+                      stream->v.lease_ms - ali_mono_ms(node));
+    return 0;
+}
+
+int ali_handle_nack(struct al_node *node, struct ali_conn *conn, const struct al_msg_nack *m)
+{
+    struct ali_agent *agent = attached_agent(node, conn, m->agent);
+    struct place place = {0};
+    int r = agent ? 0 : -AL_E_NOT_ATTACHED;
+
+    if (r == 0 && !stream_is_to(node, m->stream, agent))
+        r = -AL_E_NOT_FOUND;
+    if (r == 0)
+        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
+    if (r == 0)
+        r = nack(node, place, m->retry_after_ms, m->reason);
+    if (r < 0) {
+        struct al_msg_settle_refused refused = {
+            .stream = m->stream, .seq = m->seq, .lease = m->lease, .code = (uint16_t)-r};
+
+        settle_refused(node, conn, m->agent, &refused);
+    } else if (ali_find_ended(node, m->stream, m->seq)) { /* that was its last attempt */
+        send_acked(node, conn, m->agent, m->stream, m->seq);
+    }
+    return 0;
+}
+
+int ali_handle_extend(struct al_node *node, struct ali_conn *conn, const struct al_msg_extend *m)
+{
+    struct ali_agent *agent = attached_agent(node, conn, m->agent);
+    struct place place = {0};
+    int r = agent ? 0 : -AL_E_NOT_ATTACHED;
+
+    if (r == 0 && !stream_is_to(node, m->stream, agent))
+        r = -AL_E_NOT_FOUND;
+    if (r == 0)
+        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
+    if (r == 0)
+        r = extend(node, place, m->lease_ms, m->retrying);
+    if (r < 0) {
+        struct al_msg_settle_refused refused = {
+            .stream = m->stream, .seq = m->seq, .lease = m->lease, .code = (uint16_t)-r};
+
+        settle_refused(node, conn, m->agent, &refused);
+    }
+    return 0;
+}
+
+/* Looks for a message that is out with this agent's receiver. */
+static bool find_out(const struct al_node *node, const struct ali_agent *agent,
+                     const struct al_id *id, struct place *ret_place)
+{
+    for (ali_ref ref = agent->v.busy.head; ref != AL_REF_NONE;
+         ref = ali_stream_at(node, ref)->v.busy.next) {
+        const struct ali_stream *stream = ali_stream_at(node, ref);
+
+        for (uint32_t i = 0; i < stream->v.pushed_count; i++) {
+            if (al_id_eq(&ali_push_at(stream, i)->id, id)) {
+                *ret_place = (struct place){ref, i};
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static int find_settled(const struct al_node *node, const struct ali_conn *conn,
+                        const struct al_msg_settle *m, struct place *ret_place)
+{
+    ali_ref named = m->agent.n ? ali_find_agent_name(node, ali_name_normal(m->agent)) : 0;
+    ali_ref end = !m->agent.n ? node->agents.end : named == AL_REF_NONE ? 0 : named + 1;
+
+    for (ali_ref ref = named; ref < end; ref++) {
+        const struct ali_agent *agent = ali_agent_at(node, ref);
+
+        if (!al_pool_has(&node->agents, ref) || !ali_may_act(conn, agent))
+            continue;
+        if (find_out(node, agent, &m->message_id, ret_place))
+            return 0;
+    }
+    return -AL_E_NOT_FOUND;
+}
+
+int ali_handle_settle(struct al_node *node, struct ali_conn *conn, const struct al_msg_settle *m)
+{
+    struct al_msg_ack ack = {.status = m->action,
+                             .reason = m->reason,
+                             .response_type = m->response_type,
+                             .response = m->response};
+    struct place place = {0};
+    int r = find_settled(node, conn, m, &place);
+
+    if (r == 0 && m->action == AL_SETTLE_NACK)
+        r = nack(node, place, m->time_ms, m->reason);
+    else if (r == 0 && m->action == AL_SETTLE_EXTEND)
+        r = extend(node, place, m->time_ms, 0);
+    else if (r == 0)
+        r = check_ack(node, &ack);
+    if (r == 0 && m->action <= AL_STATUS_FAILED && place.index)
+        r = -AL_E_OUT_OF_ORDER;
+    if (r == 0 && m->action == AL_STATUS_FAILED)
+        r = settle_failed(node, place, m->reason);
+    else if (r == 0 && m->action < AL_STATUS_FAILED)
+        r = ack_in_detail(node, NULL, place.stream, &ack);
+    ali_send_done(node, conn, m->request, r, r == 0);
+    return 0;
+}

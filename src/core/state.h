@@ -1,0 +1,707 @@
+/* state.h - the node's state: the data structures, first thing to read in this room.
+ *
+ * Every object has a durable half (`d`) and a volatile half (`v`). The durable half is changed only
+ * by applying a record (apply.c) and is all that the fold, the snapshot and the state hash see. The
+ * volatile half is what connections and leases need and is gone after a restart.
+ *
+ *   agent     a name with an inbox; dead letters; at most one receiver
+ *   producer  a numbered source of messages; its high-water marks are tracks
+ *   stream    (from, to, label, priority): order holds inside it; pending messages are runs
+ *   track     (stream, producer): highest producer sequence taken - the first dedup layer
+ *   mark      a pending message that needs an entry of its own: it can expire, or it is gone from
+ *             the middle of its stream
+ *   delayed   a scheduled message: no sequence yet
+ *   letter    a dead letter
+ *   kind      what holds for all messages of a kind
+ *   group     a conversation: an agent called "group:NAME" whose messages go to all members
+ *   member    of a group; its stream is the one from the group to it
+ *   ids, ended, keys   rings: recent message ids, finished deliveries, idempotency keys
+ *
+ * Objects live in pools; an object is named by its reference (4 bytes), which never leaves the
+ * node: records and frames use the numbers in the durable half. */
+#ifndef AL_CORE_STATE_H
+#define AL_CORE_STATE_H
+
+#include "base/errors.h"
+#include "base/id.h"
+#include "base/index.h"
+#include "base/limits.h"
+#include "base/pool.h"
+#include "base/recent.h"
+#include "base/text.h"
+#include "base/wheel.h"
+#include "core/node.h"
+#include "core/plants.h"
+#include "core/records.h"
+#include "core/runs.h"
+#include "wire/messages.h"
+
+/* Place of an object in its pool; AL_REF_NONE: none. */
+typedef uint32_t ali_ref;
+
+/* A doubly linked list of objects of one pool, through a pair of references. */
+struct ali_link {
+    ali_ref prev, next; /* AL_REF_NONE at the ends */
+};
+struct ali_list {
+    ali_ref head, tail;
+};
+
+/* First field of every object that snapshots contain: the snapshot that has it already. */
+struct ali_object {
+    uint32_t snapshot;
+};
+
+/* ---- agents ------------------------------------------------------------------------------ */
+
+struct ali_agent {
+    struct ali_object object;
+    struct {
+        uint32_t id, uid;
+        uint64_t created_ms;
+        uint8_t name_size;
+        char name[AL_GROUP_NAME_MAX];
+        uint64_t pending;   /* messages in its inbox, scheduled ones included */
+        uint32_t key_count; /* idempotency keys it holds as a sender */
+        uint32_t letter_count;
+        struct ali_list letters; /* by position */
+        struct ali_list values;  /* its own state */
+        uint32_t value_count, value_bytes;
+    } d;
+    struct {
+        struct ali_list streams;                    /* streams to this agent */
+        struct ali_list ready[AL_PRIORITY_COUNT];   /* of them: with a message to push */
+        uint64_t ready_since_ms[AL_PRIORITY_COUNT]; /* mono: last time this level was served */
+        uint32_t ready_mask;
+        struct ali_list busy;  /* streams with pushed messages */
+        uint32_t conn;         /* attached connection, AL_REF_NONE */
+        struct ali_link link;  /* among the agents of that connection */
+        bool has_session;      /* a session exists, perhaps without a connection for a while */
+        uint32_t session;      /* one more with every new session */
+        bool keeps_leases;     /* the session said goodbye but its leases run on */
+        bool dirty;            /* on the node's list of agents to pump */
+        struct al_id instance; /* of the session */
+        uint32_t credit, credit_bytes, lease_ms;
+        uint32_t planned; /* messages being read back for it */
+        uint32_t out;     /* messages pushed and not settled */
+        uint64_t out_bytes;
+        uint32_t volatile_out;
+        uint32_t channel_count;      /* channels open from or to it */
+        uint32_t stream_count;       /* streams to it */
+        uint64_t delayed;            /* of pending: scheduled */
+        struct al_timer timer;       /* grace of a lost connection */
+        uint8_t gate;                /* state of its breaker; not 0: ask before a push */
+        struct ali_breaker *breaker; /* its own, then those of kinds; NULL: no outcome yet */
+        ali_ref group;               /* it is this group, AL_REF_NONE: an ordinary agent */
+        uint32_t member_count;       /* groups it is a member of */
+    } v;
+};
+
+/* ---- streams ----------------------------------------------------------------------------- */
+
+struct ali_stream {
+    struct ali_object object;
+    struct {
+        uint32_t id;
+        ali_ref from, to; /* agents */
+        uint8_t priority, flags;
+        uint8_t label_size;
+        char *label;          /* label_size bytes, allocated */
+        uint64_t prev_seq;    /* last sequence that ended well, 0 */
+        uint64_t used_ms;     /* wall clock of the last change */
+        struct ali_runs runs; /* pending messages */
+        struct ali_list tracks;
+        uint32_t mark_count;   /* marks on pending messages of this stream */
+        uint32_t gone_count;   /* pending entries that have ended already */
+        uint16_t attempts;     /* failed attempts of the head */
+        uint64_t attempt_ms;   /* wall clock of the last of them */
+        uint64_t due_ms;       /* wall clock before which the head waits for its next attempt, 0 */
+        uint32_t moved_count;  /* pending or dead messages whose record names another sequence:
+                                  scheduled or redriven ones; never too small */
+        struct al_buf log;     /* ATTEMPT bodies of the head, each behind a u16 length */
+        uint32_t letter_count; /* dead letters and scheduled messages that refer to the stream */
+        uint32_t key_count;    /* keys of messages that have not ended */
+    } d;
+    struct {
+        struct ali_link link;  /* among the streams to the agent */
+        struct ali_link ready; /* in agent.v.ready[priority] */
+        struct ali_link busy;
+        bool is_ready, is_busy, is_held; /* is_held: the head waits for its retry time */
+        bool is_blocked;                 /* by the breaker of a kind */
+        uint64_t reading;                /* outstanding READ request, 0 */
+        uint32_t planned;                /* messages it reads */
+        /* A receiver came back: its messages again_next to again_end are sent once more. */
+        uint64_t again, again_next, again_end; /* again: outstanding READ request, 0 */
+        uint32_t misses;                       /* reads in a row that found nothing */
+        struct ali_cursor next;                /* next message to push */
+        uint64_t seen_seq;       /* sequences up to here were possibly given out before */
+        struct ali_push *pushed; /* ring of messages given out, oldest first */
+        uint32_t pushed_first, pushed_count, pushed_cap;
+        uint32_t session;  /* of the agent when they were given out */
+        ali_ref member;    /* whose it is, if it comes from a group; AL_REF_NONE */
+        uint64_t lease_ms; /* mono deadline of the head's lease; lazy: the timer may be earlier */
+        struct al_timer timer; /* lease of the head, or its retry */
+        uint64_t call_ms; /* mono: the head counts as an error then; 0: it has; UINT64_MAX: never */
+        uint32_t channel_count;
+        uint32_t watch_count; /* connections that wait for the end of one of its messages */
+    } v;
+};
+
+/* Circuit breaker of a destination (breaker.c). */
+enum { ALI_BREAKER_CLOSED, ALI_BREAKER_OPEN, ALI_BREAKER_HALF_OPEN };
+#define ALI_BREAKER_SLOTS 6u
+struct ali_breaker {
+    struct ali_breaker *next;
+    uint8_t state;
+    uint16_t kind; /* metrics row of the kind whose own it is; UINT16_MAX: the agent's */
+    uint32_t ok[ALI_BREAKER_SLOTS], errors[ALI_BREAKER_SLOTS]; /* outcomes by time */
+    uint64_t slot;         /* number of the newest slot: mono time over its length */
+    uint64_t since_ms;     /* wall clock of the last change */
+    uint64_t until_ms;     /* mono: end of the open state; half-open: when to look again */
+    uint64_t opened;       /* how often it has opened */
+    ali_ref probe;         /* half-open: stream of the probe, AL_REF_NONE */
+    uint64_t probe_lease;  /* its lease */
+    struct al_timer timer; /* of the agent's breaker, for all of the list */
+};
+
+/* A message given out: what its end needs to know. */
+struct ali_push {
+    uint64_t seq, lsn, lease, producer;
+    struct al_id id;
+    uint64_t admitted_ms;
+    uint32_t bytes;
+    uint32_t lease_ms; /* lease time of this message */
+    uint64_t hard_ms;  /* mono: no extension beyond, set when its clock starts */
+    uint16_t kind;     /* metrics row */
+    bool notify;
+    uint16_t retrying; /* the receiver's own count, from EXTEND */
+};
+
+/* ---- groups ------------------------------------------------------------------------------ */
+
+/* A piece of a group's history that is forgotten as one. */
+struct ali_slice {
+    uint64_t first_seq, first_ms, last_ms, bytes;
+};
+
+/* A sender waits for the end of a message at every member. */
+struct ali_watch {
+    uint64_t seq, producer; /* producer 0: whoever asked with END_WATCH */
+    uint32_t stream, conn, conn_serial;
+    struct al_id id;
+};
+
+struct ali_group {
+    struct ali_object object;
+    struct {
+        ali_ref agent; /* the agent of the same name: recipient of what is posted */
+        uint64_t keep_ms, keep_count, keep_bytes; /* of the history; 0: no limit */
+        uint64_t bytes;                           /* envelopes in the history */
+        uint8_t hash[32];                         /* of the newest message: the end of the chain */
+        struct ali_runs history; /* its next sequence is that of the next message */
+        struct al_buf slices;    /* of the history, oldest first */
+        struct ali_list members; /* former ones with mail included */
+    } d;
+    struct {
+        uint32_t member_count;     /* without the former ones */
+        struct ali_watch *watches; /* by sequence */
+        uint32_t watch_count, watch_cap;
+    } v;
+};
+
+struct ali_member {
+    struct ali_object object;
+    struct {
+        ali_ref group, stream;
+        uint64_t joined_seq, left_seq; /* first message it got; the one that told of its leaving */
+        struct ali_link of_group;
+    } d;
+};
+
+/* ---- producers --------------------------------------------------------------------------- */
+
+struct ali_producer {
+    struct ali_object object;
+    struct {
+        uint64_t id;
+        uint32_t epoch, uid;
+        uint64_t used_ms;
+        struct ali_list tracks;
+        ali_ref commits; /* AL_REF_NONE: it has never committed */
+    } d;
+    struct {
+        uint32_t conn;        /* the newest connection that opened it, AL_REF_NONE */
+        struct ali_link link; /* among those of the connection */
+    } v;
+};
+
+/* Producer sequences that were given up; of more gaps than this the oldest run together. */
+#define ALI_HOLES_MAX 8u
+struct ali_hole {
+    uint64_t first, last;
+};
+
+struct ali_track {
+    struct ali_object object;
+    struct {
+        ali_ref stream, producer;
+        uint64_t high;              /* highest producer sequence taken */
+        uint64_t run_pseq, run_seq; /* from run_pseq on: seq = run_seq + (pseq - run_pseq) */
+        struct ali_hole *holes;     /* given up in gaps: ALI_HOLES_MAX of them, or NULL */
+        uint8_t hole_count;
+        uint16_t untold; /* given up, and not yet counted in the record of a message */
+        struct ali_link of_stream, of_producer;
+    } d;
+};
+
+/* ---- single messages --------------------------------------------------------------------- */
+
+struct ali_mark {
+    struct ali_object object;
+    struct {
+        ali_ref stream;
+        uint64_t seq;
+        uint64_t expire_ms, wall_ms; /* wall clock; 0: only marked as gone */
+        uint64_t producer;
+        struct al_id id;
+        bool gone, notify;
+    } d;
+    struct {
+        struct al_timer timer;
+        uint16_t kind;
+    } v;
+};
+
+struct ali_delayed {
+    struct ali_object object;
+    struct {
+        uint64_t id;  /* LSN of its PUBLISH */
+        uint64_t lsn; /* where the record stands now */
+        ali_ref stream;
+        uint64_t wall_ms, due_ms, expire_ms, producer;
+        struct al_id message_id;
+        bool notify;
+    } d;
+    struct {
+        struct al_timer timer;
+    } v;
+};
+
+struct ali_letter {
+    struct ali_object object;
+    struct {
+        uint64_t position;
+        ali_ref agent, stream;
+        uint64_t seq, lsn, dead_lsn; /* the message; the DEAD record */
+        uint64_t dead_ms;
+        struct al_id id;
+        uint16_t attempts, code;
+        struct ali_link link;
+    } d;
+};
+
+/* A message that the node sends again and again. Its producer is the node's own; the producer
+ * sequence of each message is the wall clock of the firing, so that the producer's track says what
+ * was fired last, with the message itself. */
+struct ali_schedule {
+    struct ali_object object;
+    struct {
+        uint8_t name_size, text_size;
+        char name[AL_NAME_MAX], text[AL_SCHEDULE_TEXT_MAX];
+        ali_ref stream;
+        uint64_t producer;
+        uint32_t uid;
+        uint64_t wall_ms, until_ms, ttl_ms;
+        uint8_t *envelope; /* envelope_size bytes, allocated */
+        uint32_t envelope_size;
+    } d;
+    struct {
+        struct al_timer timer;
+        uint16_t code; /* why the firing that is due waits, 0 */
+    } v;
+};
+
+/* One value of an agent's own state; and the last commit of a producer. */
+struct ali_kv {
+    struct ali_object object;
+    struct {
+        ali_ref agent;
+        uint32_t size; /* of the value */
+        uint8_t key_size;
+        uint8_t *bytes; /* the key, behind it the value */
+        struct ali_link link;
+    } d;
+};
+struct ali_commits {
+    struct ali_object object;
+    struct {
+        ali_ref producer;
+        uint64_t cseq;
+    } d;
+};
+
+/* A commit that is being replayed: its records wait until the last one is there. */
+struct ali_held_commit {
+    bool active;
+    uint32_t left;
+    uint64_t next_lsn;
+    struct al_buf records; /* {u16 type, u32 size, payload} */
+};
+
+/* Ring entries. */
+struct ali_recent_id {
+    struct al_id id;
+    uint64_t seq;
+    uint32_t stream;
+};
+struct ali_ended {
+    uint64_t number; /* of the entry in its ring */
+    uint64_t seq, end_ms;
+    uint64_t lsn; /* ACK or DEAD record that holds reason, response, history; 0: it had none */
+    uint32_t stream;
+    uint16_t attempts, code;
+    uint8_t state;
+};
+#define ALI_KEY_SCHEDULED    (1ull << 63) /* in seq: number of a scheduled message, not a sequence */
+#define ALI_KEY_TIME_MAX     ((1ull << 48) - 1)
+#define ALI_KEY_ATTEMPTS_MAX 0xfffu
+struct ali_key {
+    uint8_t key[16], body[8]; /* digests of (sender, key) and of the message */
+    uint64_t seq, wall_ms;
+    uint64_t lsn; /* the ACK record that holds the answer, 0: there is none */
+    uint64_t end_ms : 48, attempts : 12, state : 4; /* how it ended; state 0: it has not */
+    uint32_t stream, agent;                         /* the message; the sender's number */
+};
+
+/* ---- connections ------------------------------------------------------------------------- */
+
+struct ali_channel {
+    bool open, held;
+    bool failing; /* a gap of policy `fail` is being ended: what is admitted is not pushed */
+    uint8_t gaps; /* AL_GAPS_… */
+    ali_ref gap;  /* in al_node.gaps; AL_REF_NONE: nothing is missing */
+    ali_ref stream, track, producer;
+    uint64_t next_pseq;
+    uint64_t producer_id;
+    uint16_t kind; /* metrics row of the last message */
+    uint8_t kind_size;
+    char kind_name[AL_KIND_MAX];
+};
+
+/* Receipts that are still to be sent, as one run. */
+struct ali_receipt_run {
+    uint32_t channel, stream, count;
+    uint64_t pseq, seq;
+    uint8_t durability, duplicate;
+};
+
+struct ali_conn {
+    uint32_t number, uid;
+    bool ready;   /* HELLO was taken */
+    bool closing; /* CLOSE was handed out: nothing more is read */
+    struct al_id instance;
+    struct ali_channel **channels; /* by channel number - 1; NULL: not open */
+    uint32_t channel_cap;
+    struct ali_receipt_run run;
+    struct ali_list agents, producers; /* attached, opened here */
+    uint32_t attach_count, producer_count;
+    struct ali_list watches; /* ends that it waits for */
+    uint32_t watch_count;
+    uint64_t parked_bytes; /* held in reorder buffers */
+};
+
+/* A PUBLISH that came before its turn. */
+struct ali_parked {
+    uint64_t pseq;
+    uint32_t size;
+    uint8_t body[];
+};
+
+/* A channel that misses messages: gaps.c. */
+struct ali_gap {
+    uint32_t conn, channel;
+    uint64_t high;     /* highest producer sequence that has been seen */
+    uint64_t begun_ms; /* mono: since then the first missing one is missing */
+    uint64_t first;    /* the first missing one then */
+    uint32_t pause_ms; /* before the next GAP_NACK */
+    uint32_t count, bytes;
+    struct ali_parked *parked[AL_REORDER_MESSAGES_MAX]; /* by pseq */
+    struct al_timer timer;
+};
+
+/* A connection waits for the end of a message that it did not send itself: waiters.c. */
+struct ali_waiter {
+    uint32_t conn, stream;
+    uint64_t seq;         /* as in ali_key: of a scheduled message with ALI_KEY_SCHEDULED */
+    struct al_id id;      /* under which it asked; zero: by the place */
+    struct ali_link link; /* among those of the connection */
+};
+
+/* An answer that waits for records to be read back. */
+enum ali_read_kind {
+    ALI_READ_STREAM,
+    ALI_READ_AGAIN,
+    ALI_READ_END,
+    ALI_READ_RECORD,
+    ALI_READ_LETTER,
+    ALI_READ_CANCEL,
+    ALI_READ_KEY,
+    ALI_READ_GROUP
+};
+struct ali_read {
+    uint64_t request; /* of the READ effect */
+    enum ali_read_kind kind;
+    uint32_t conn, conn_serial, client_request;
+    uint32_t stream;
+    uint64_t seq;
+    uint64_t lsn;    /* of the record that holds an end */
+    struct al_id id; /* as far as it is known */
+};
+
+/* What holds for the messages of a kind; points into a kind or the configuration. */
+struct ali_terms {
+    const struct al_policy *policy;
+    const struct al_breaker_policy *breaker;
+};
+
+/* Counters of one kind of message. */
+struct ali_metric {
+    uint8_t name_size;
+    char name[AL_KIND_MAX];
+    uint64_t sent, success, failure, retries, latency_sum_ms;
+    uint64_t latency[AL_LATENCY_BUCKETS]; /* ends by latency: kind.c has the bounds */
+    struct ali_terms terms;               /* kept in step by ali_terms_refresh */
+};
+
+/* A registered kind. */
+struct ali_kind {
+    struct ali_object object;
+    struct {
+        uint32_t uid; /* who registered it first */
+        uint8_t name_size, title_size, priority;
+        char name[AL_KIND_MAX], title[AL_KIND_TITLE_MAX];
+        struct al_policy policy;
+        struct al_breaker_policy breaker;
+    } d;
+};
+
+/* Acks of one stream that are still to be persisted, as one record. */
+struct ali_ack_run {
+    ali_ref stream;
+    uint32_t agent_id, stream_id, conn, count;
+    uint64_t first_seq, last_seq;
+};
+
+/* A snapshot that is being taken: snapshot.c. */
+enum ali_part {
+    ALI_PART_META,
+    ALI_PART_AGENT,
+    ALI_PART_PRODUCER,
+    ALI_PART_STREAM,
+    ALI_PART_TRACK,
+    ALI_PART_MARK,
+    ALI_PART_DELAYED,
+    ALI_PART_LETTER,
+    ALI_PART_ID,
+    ALI_PART_ENDED,
+    ALI_PART_KEY, /* old form of KEYED */
+    ALI_PART_KIND,
+    ALI_PART_SCHEDULE,
+    ALI_PART_KEYED,
+    ALI_PART_KV,
+    ALI_PART_COMMITS,
+    ALI_PART_GROUP,
+    ALI_PART_MEMBER,
+    ALI_PART_COUNT
+};
+struct ali_kept_key {
+    uint64_t number;
+    struct ali_key old;
+};
+struct ali_snapshot {
+    bool active, failed;
+    uint32_t number;                     /* compared with ali_object.snapshot */
+    unsigned part;                       /* being walked */
+    uint64_t at[ALI_PART_COUNT];         /* next reference or ring number of each */
+    uint64_t end[ALI_PART_COUNT];        /* one past the last of each when the snapshot began */
+    struct al_buf early[ALI_PART_COUNT]; /* old forms of what was changed before its turn */
+    /* Keys are loaded in their order: those that changed wait here for their turn. */
+    struct ali_kept_key *kept;
+    uint32_t kept_count, kept_cap;
+    struct al_index kept_index;
+};
+
+/* Alerts, components and their states: health.c. */
+enum { ALI_ALERT_DELIVERY, ALI_ALERT_RECOVERY, ALI_ALERT_ORDER, ALI_ALERT_COUNT };
+enum { ALI_ALERT_OK, ALI_ALERT_PENDING, ALI_ALERT_FIRING };
+enum {
+    ALI_COMPONENT_NODE,
+    ALI_COMPONENT_DISK,
+    ALI_COMPONENT_LIMITS,
+    ALI_COMPONENT_DESTINATIONS,
+    ALI_COMPONENT_DELIVERY,
+    ALI_COMPONENT_ORDER,
+    ALI_COMPONENT_RECOVERY,
+    ALI_COMPONENT_COUNT
+};
+enum { ALI_HEALTH_OK, ALI_HEALTH_DEGRADED, ALI_HEALTH_BAD };
+#define ALI_HEALTH_SLOTS 6u /* the last minute */
+struct ali_alert {
+    uint8_t state;
+    uint64_t from_ms;  /* mono: the condition holds since */
+    uint64_t since_ms; /* wall clock of the last change */
+};
+struct ali_component {
+    uint8_t state;
+    uint64_t since_ms; /* wall clock of the last change */
+    const char *reason;
+};
+struct ali_health {
+    struct al_timer timer;
+    uint64_t delivered[ALI_HEALTH_SLOTS], failed[ALI_HEALTH_SLOTS]; /* counters, every 10 s */
+    unsigned at;
+    uint64_t violations, recovery_ms;
+    uint64_t full_until_ms; /* mono */
+    struct ali_alert alerts[ALI_ALERT_COUNT];
+    struct ali_component components[ALI_COMPONENT_COUNT];
+};
+
+/* Counters over all kinds, since this start. */
+struct ali_counters {
+    uint64_t accepted, delivered, failed, retried, redelivered, duplicates, refused, expired,
+        volatile_sent, volatile_dropped;
+};
+
+struct al_node {
+    struct al_node_config config;
+    struct al_alloc alloc; /* counts into state_bytes, then asks config.alloc */
+    uint64_t state_bytes;
+    struct {
+        uint64_t lsn; /* newest record applied */
+        uint64_t epoch;
+        uint32_t next_agent, next_stream;
+        uint64_t next_producer, next_position;
+        struct al_recent ids, ended, keys;
+    } d;
+    struct al_pool agents, streams, producers, tracks, marks, delayed, letters, kinds, schedules,
+        values, commits, groups, members;
+    struct al_pool gaps; /* volatile */
+    struct al_index agent_names, agent_ids, stream_ids, stream_keys, producer_ids, track_keys,
+        mark_keys, delayed_ids, letter_ids, schedule_names, key_places, value_keys;
+    struct {
+        struct al_now now;
+        uint64_t start_ms;
+        bool started, disk_full, loading;
+        struct al_effects *effects; /* of the call under way */
+        struct ali_conn **conns;
+        uint32_t conn_cap, conn_count;
+        uint32_t *conn_serials; /* one more with every use of a connection number */
+        struct al_wheel wheel;
+        struct ali_ack_run acks;
+        ali_ref *dirty; /* agents to pump at the end of the step */
+        uint32_t dirty_count, dirty_cap;
+        struct ali_read *reads; /* outstanding */
+        uint32_t read_count, read_cap;
+        uint64_t next_request;
+        uint64_t lease_counter;
+        uint64_t random;
+        struct ali_metric *metrics;
+        uint32_t metric_count, metric_cap;
+        struct ali_counters counters;
+        struct ali_health health;
+        struct ali_snapshot snapshot;
+        uint16_t *live; /* live records per bucket of LSNs, from live_base on */
+        uint64_t live_base;
+        uint32_t live_cap;
+        struct al_timer sweep;
+        ali_ref sweep_at;
+        struct al_pool watches;
+        struct al_index watch_places;
+        uint64_t breakers_open;           /* open or half-open */
+        uint64_t waiting, leased;         /* sums over all agents; scheduled ones: delayed.count */
+        uint32_t meta_agent, meta_stream; /* while loading: counters of the snapshot */
+        uint64_t meta_producer;
+        struct ali_held_commit held;
+        uint8_t *prepared_value; /* between prepare and apply of KV_SET */
+        uint32_t prepared_value_size;
+        struct ali_hole *prepared_holes; /* for a track without any: GAP */
+        char *prepared_label;            /* between prepare and apply of STREAM_OPEN */
+        uint32_t prepared_size;
+        struct ali_runs prepared_runs; /* likewise: room for what a new member gets */
+        uint8_t *prepared_envelope;    /* likewise of SCHEDULE_SET */
+        uint32_t prepared_envelope_size;
+        struct al_buf scratch; /* the history of attempts for a DEAD record */
+    } v;
+};
+
+/* What a timer is for; its owner is the reference of the object. */
+enum ali_timer_kind {
+    ALI_TIMER_SESSION,
+    ALI_TIMER_STREAM,
+    ALI_TIMER_MARK,
+    ALI_TIMER_DELAYED,
+    ALI_TIMER_SWEEP,
+    ALI_TIMER_BREAKER,
+    ALI_TIMER_SCHEDULE,
+    ALI_TIMER_HEALTH,
+    ALI_TIMER_GAP
+};
+
+/* The agent at a reference in use. */
+static inline struct ali_agent *ali_agent_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->agents, ref);
+}
+/* The stream at a reference in use. */
+static inline struct ali_stream *ali_stream_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->streams, ref);
+}
+/* The producer at a reference in use. */
+static inline struct ali_producer *ali_producer_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->producers, ref);
+}
+/* The track at a reference in use. */
+static inline struct ali_track *ali_track_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->tracks, ref);
+}
+/* The mark at a reference in use. */
+static inline struct ali_mark *ali_mark_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->marks, ref);
+}
+/* The gap at a reference in use. */
+static inline struct ali_gap *ali_gap_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->gaps, ref);
+}
+/* The scheduled message at a reference in use. */
+static inline struct ali_delayed *ali_delayed_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->delayed, ref);
+}
+/* The schedule at a reference in use. */
+static inline struct ali_schedule *ali_schedule_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->schedules, ref);
+}
+/* The dead letter at a reference in use. */
+static inline struct ali_letter *ali_letter_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->letters, ref);
+}
+
+/* The group at a reference in use. */
+static inline struct ali_group *ali_group_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->groups, ref);
+}
+/* The member at a reference in use. */
+static inline struct ali_member *ali_member_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->members, ref);
+}
+
+#endif
