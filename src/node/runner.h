@@ -1,0 +1,47 @@
+/* runner.h - a running node: core + store + loop + threads, in this process.
+ *
+ * The daemon is a runner with listening sockets; the embedded bus (`file:DIR`, `inproc:`) is a
+ * runner whose only connections are socket pairs. All functions are thread-safe unless they say
+ * otherwise. */
+#ifndef AL_NODE_RUNNER_H
+#define AL_NODE_RUNNER_H
+
+#include "core/node.h"
+#include "os/log.h"
+#include "store/disk.h"
+#include "store/store.h"
+
+struct al_runner;
+
+struct al_runner_config {
+    struct al_node_config node; /* what it points to must stay valid until al_runner_free */
+    struct al_store_config store;
+    struct al_disk *disk;          /* taken over, also on failure */
+    const char *const *unix_paths; /* sockets to listen on; NULL-terminated; may be NULL */
+    const uint32_t *allowed_uids;  /* beside the own user and root; copied */
+    uint32_t allowed_uid_count;
+    uint32_t connections_max; /* 0: AL_CONNECTIONS_MAX */
+    al_log_fn *log;           /* may be NULL; called from any of the runner's threads */
+    void *log_ctx;
+};
+
+/* Recovers and starts; returns when the node serves. Errors as al_store_open, -AL_E_INVALID,
+ * -AL_E_IO or -AL_E_EXISTS (a socket), -AL_E_LOCKED (the directory or a socket is in use).
+ * ret_report is always filled; on failure its `detail` says in English what was wrong and where. */
+int al_runner_start(const struct al_runner_config *config, struct al_store_report *ret_report,
+                    struct al_runner **ret_runner);
+/* The node's epoch: how often it has been started. */
+uint64_t al_runner_epoch(const struct al_runner *runner);
+/* A new connection to the node as a stream socket, non-blocking, owned by the caller; to the node
+ * it comes from this process's own user. 0, -AL_E_CLOSED (stopping), -AL_E_IO, -AL_E_NOMEM. */
+int al_runner_connect(struct al_runner *runner, int *ret_fd);
+/* Asks it to stop: no new connections, what is accepted is flushed and answered (at most 5 s),
+ * a snapshot is written if there is more than a little to replay. Async-signal-safe. */
+void al_runner_stop(struct al_runner *runner);
+/* Waits until it has stopped and everything is closed: 0; -AL_E_POISONED: the journal could not be
+ * written; -AL_E_DAMAGED: a record read back was damaged; -AL_E_NOMEM, -AL_E_IO: what ended it. */
+int al_runner_wait(struct al_runner *runner);
+/* Stops, waits, frees. NULL is accepted. No other call may be under way. */
+void al_runner_free(struct al_runner *runner);
+
+#endif
