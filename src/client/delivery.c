@@ -1,0 +1,68 @@
+/* delivery.c - a received message in memory: one block with everything the program may look at. */
+#include "base/errors.h"
+#include "client/session.h"
+#include <assert.h>
+
+int ali_delivery_new(struct ali_csession *session, const struct al_msg_deliver *m,
+                     const char *agent, struct ali_delivery **ret_delivery)
+{
+    struct al_msg_envelope envelope;
+    struct ali_delivery *delivery;
+    struct al_str missing;
+    size_t header_count, size;
+    int64_t view_size;
+    uint8_t *room;
+    int r;
+
+    r = al_decode_envelope(m->envelope, &envelope);
+    if (r < 0)
+        return r;
+    view_size = ali_message_view_size(&envelope, &header_count);
+    if (view_size < 0)
+        return (int)view_size;
+    size = sizeof(*delivery) + (size_t)view_size + strlen(agent) + m->from.n + m->label.n + 3;
+    delivery = al_alloc_new(&session->config.alloc, size);
+    if (!delivery)
+        return -AL_E_NOMEM;
+    memset(delivery, 0, sizeof(*delivery));
+    delivery->size = size;
+    delivery->client = session->config.client;
+    room = ali_message_view(&envelope, header_count, (uint8_t *)(delivery + 1),
+                            &delivery->pub.message);
+    delivery->pub.message.from = ali_text_copy(&room, m->from);
+    delivery->pub.message.stream = ali_text_copy(&room, m->label);
+    delivery->pub.message.to = ali_text_copy(&room, al_str_c(agent));
+    assert(room <= (uint8_t *)delivery + size);
+    delivery->pub.message.priority = m->priority;
+    delivery->pub.agent = delivery->pub.message.to;
+    delivery->pub.stream = m->stream;
+    delivery->pub.seq = m->seq;
+    delivery->pub.prev_seq = m->prev_seq;
+    delivery->pub.attempt = m->attempt;
+    delivery->pub.redelivered = m->flags & AL_DELIVER_REDELIVERED;
+    delivery->pub.lease_ms = m->lease_ms;
+    delivery->pub.admitted_ms = m->admitted_ms;
+    if (m->flags & AL_DELIVER_GAP &&
+        al_ext_find(session->deliver_ext, AL_DELIVER_EXT_GAP, &missing) && missing.n == 2)
+        delivery->pub.missing = al_get16(missing.p);
+    delivery->lease = m->lease;
+    delivery->lease_ms = m->lease_ms;
+    delivery->all_next = session->deliveries;
+    delivery->all_link = &session->deliveries;
+    if (delivery->all_next)
+        delivery->all_next->all_link = &delivery->all_next;
+    session->deliveries = delivery;
+    *ret_delivery = delivery;
+    return 0;
+}
+
+void ali_delivery_free(struct ali_csession *session, struct ali_delivery *delivery)
+{
+    if (!delivery)
+        return;
+    assert(!delivery->stream);
+    *delivery->all_link = delivery->all_next;
+    if (delivery->all_next)
+        delivery->all_next->all_link = delivery->all_link;
+    al_alloc_free(&session->config.alloc, delivery, delivery->size);
+}

@@ -1,0 +1,651 @@
+/* inbox.c - attaching, and what the node has given out to us.
+ *
+ * Deliveries are kept per stream in order of their sequences: first those with the program, then
+ * the queued ones. The same message may be given out again: after a lost lease, or on a new
+ * connection. Then
+ * - if the program has acknowledged it already, the ack is repeated (settle.c);
+ * - if the program is still working on it, the new lease is simply put in: the handler goes on, and
+ *   its ack counts;
+ * - otherwise it is queued, in place of the older copy.
+ *
+ * After a NACK the node recalls what it gave out behind the nacked message; but some of it may be
+ * on its way to us. Until we see that a delivery was made after the NACK, the stream gives nothing
+ * to the program. The signs are: RECALL; the answer to the NACK; the nacked message itself; a
+ * message whose predecessor stands before the nacked one (which was dropped meanwhile). Until then
+ * the NACK is kept: if the connection is lost and the session resumed, it is said again, so that
+ * the pause that it asks for is not lost with the connection.
+ *
+ * Volatile messages have no sequence (0) and no lease: they stand in the queue where they came and
+ * are acknowledged only for their credit. */
+#include "base/errors.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "client/session.h"
+#include <assert.h>
+
+#define CREDIT_DEFAULT       64u
+#define CREDIT_BYTES_DEFAULT (16u << 20)
+
+/* ---- streams ------------------------------------------------------------------------------ */
+
+struct stream_key {
+    const struct ali_csession *session;
+    uint32_t number;
+};
+
+static struct ali_rstream *rstream_at(const struct ali_csession *session, uint32_t ref)
+{
+    return al_pool_at(&session->rstream_pool, ref);
+}
+
+static bool number_eq(const void *ctx, uint32_t ref)
+{
+    const struct stream_key *key = ctx;
+
+    return rstream_at(key->session, ref)->number == key->number;
+}
+
+/* Stream numbers are the node's, and dense: spreading them is enough. */
+static uint64_t number_hash(uint32_t number)
+{
+    return (number + 1ull) * 0x9e3779b97f4a7c15ull;
+}
+
+struct ali_rstream *ali_rstream_find(struct ali_csession *session, uint32_t number)
+{
+    struct stream_key key = {session, number};
+    uint32_t ref = al_index_find(&session->rstream_index, number_hash(number), number_eq, &key);
+
+    return ref == AL_REF_NONE ? NULL : rstream_at(session, ref);
+}
+
+static int rstream_get(struct ali_csession *session, struct ali_attach *attach, uint32_t number,
+                       struct ali_rstream **ret_stream)
+{
+    struct ali_rstream *stream = ali_rstream_find(session, number);
+    uint32_t ref;
+    int r;
+
+    if (stream) {
+        if (stream->attach != attach)
+            return -AL_E_PROTOCOL;
+        *ret_stream = stream;
+        return 0;
+    }
+    r = al_pool_reserve(&session->rstream_pool, 1);
+    if (r >= 0)
+        r = al_index_reserve(&session->rstream_index, 1);
+    if (r < 0)
+        return r;
+    ref = al_pool_take(&session->rstream_pool);
+    stream = rstream_at(session, ref);
+    stream->ref = ref;
+    stream->number = number;
+    stream->attach = attach;
+    stream->acks_end = &stream->acks;
+    stream->next = attach->streams;
+    if (stream->next)
+        stream->next->prev = stream;
+    attach->streams = stream;
+    al_index_add(&session->rstream_index, number_hash(number), ref);
+    *ret_stream = stream;
+    return 0;
+}
+
+static unsigned ready_list(const struct ali_rstream *stream)
+{
+    return stream->attach->pull ? ALI_READY_PULL : ALI_READY_HANDLER;
+}
+
+static void set_ready(struct ali_csession *session, struct ali_rstream *stream, bool ready)
+{
+    unsigned list = ready_list(stream);
+
+    if (stream->ready == ready)
+        return;
+    stream->ready = ready;
+    if (ready) {
+        stream->ready_next = NULL;
+        stream->ready_prev = session->ready_tail[list];
+        if (stream->ready_prev)
+            stream->ready_prev->ready_next = stream;
+        else
+            session->ready_head[list] = stream;
+        session->ready_tail[list] = stream;
+        return;
+    }
+    if (stream->ready_prev)
+        stream->ready_prev->ready_next = stream->ready_next;
+    else
+        session->ready_head[list] = stream->ready_next;
+    if (stream->ready_next)
+        stream->ready_next->ready_prev = stream->ready_prev;
+    else
+        session->ready_tail[list] = stream->ready_prev;
+}
+
+static void rstream_free(struct ali_csession *session, struct ali_rstream *stream)
+{
+    set_ready(session, stream, false);
+    if (stream->prev)
+        stream->prev->next = stream->next;
+    else
+        stream->attach->streams = stream->next;
+    if (stream->next)
+        stream->next->prev = stream->prev;
+    al_index_remove(&session->rstream_index, number_hash(stream->number), stream->ref);
+    al_pool_put(&session->rstream_pool, stream->ref);
+}
+
+void ali_rstream_update(struct ali_csession *session, struct ali_rstream *stream)
+{
+    const struct ali_attach *attach = stream->attach;
+    bool free_to_go = stream->held_count == 0 || (attach->pull && attach->options.pipelined);
+
+    if (!stream->head && !stream->acks && !stream->nack) {
+        rstream_free(session, stream);
+        return;
+    }
+    set_ready(session, stream,
+              attach->state == ALI_ATTACH_DONE && stream->queued && free_to_go && !stream->nack);
+}
+
+void ali_rstream_remove(struct ali_csession *session, struct ali_delivery *delivery)
+{
+    struct ali_rstream *stream = delivery->stream;
+    bool was_head = stream->head == delivery;
+
+    if (delivery->prev)
+        delivery->prev->next = delivery->next;
+    else
+        stream->head = delivery->next;
+    if (delivery->next)
+        delivery->next->prev = delivery->prev;
+    else
+        stream->tail = delivery->prev;
+    if (stream->queued == delivery)
+        stream->queued = delivery->next;
+    if (delivery->held)
+        stream->held_count--;
+    else
+        stream->attach->queued--;
+    delivery->stream = NULL;
+    delivery->next = delivery->prev = NULL;
+    if (was_head && stream->head)
+        ali_lease_head(session, stream->head);
+    (void)session;
+}
+
+/* Behind the last one with a smaller sequence; a volatile one goes to the end. */
+static void rstream_insert(struct ali_csession *session, struct ali_rstream *stream,
+                           struct ali_delivery *delivery)
+{
+    struct ali_delivery *after = stream->tail;
+
+    while (after && !after->held && delivery->pub.seq && after->pub.seq > delivery->pub.seq)
+        after = after->prev;
+    delivery->stream = stream;
+    delivery->prev = after;
+    delivery->next = after ? after->next : stream->head;
+    if (delivery->prev)
+        delivery->prev->next = delivery;
+    else
+        stream->head = delivery;
+    if (delivery->next)
+        delivery->next->prev = delivery;
+    else
+        stream->tail = delivery;
+    if (stream->queued == delivery->next)
+        stream->queued = delivery;
+    stream->attach->queued++;
+    if (stream->head == delivery)
+        ali_lease_head(session, delivery);
+}
+
+void ali_rstream_void(struct ali_csession *session, struct ali_rstream *stream, uint64_t seq)
+{
+    struct ali_delivery *delivery = stream->head, *next;
+
+    for (; delivery; delivery = next) {
+        next = delivery->next;
+        if (delivery->pub.seq < seq || delivery->pub.seq == 0 ||
+            (delivery->held && !delivery->dropped))
+            continue;
+        ali_rstream_remove(session, delivery);
+        ali_delivery_free(session, delivery);
+    }
+}
+
+/* ---- attaching ---------------------------------------------------------------------------- */
+
+struct ali_attach *ali_attach_find(struct ali_csession *session, const char *agent)
+{
+    struct ali_attach *attach = session->attaches;
+
+    while (attach && strcmp(attach->agent, agent) != 0)
+        attach = attach->next;
+    return attach;
+}
+
+struct ali_attach *ali_attach_serial(struct ali_csession *session, uint32_t serial)
+{
+    struct ali_attach *attach = session->attaches;
+
+    while (attach && attach->serial != serial)
+        attach = attach->next;
+    return attach;
+}
+
+struct ali_attach *ali_attach_at(struct ali_csession *session, uint32_t number)
+{
+    struct ali_attach *attach = session->attaches;
+
+    while (attach && !(attach->state == ALI_ATTACH_DONE && attach->number == number))
+        attach = attach->next;
+    return attach;
+}
+
+static int attach_ask(struct ali_csession *session, struct ali_attach *attach)
+{
+    const struct al_attach_options *options = &attach->options;
+    struct al_msg_attach m = {.credit = options->credit,
+                              .credit_bytes = options->credit_bytes,
+                              .lease_ms = options->lease_ms,
+                              .agent = al_str_c(attach->agent)};
+    int r;
+
+    if (m.credit > session->credit_max)
+        m.credit = session->credit_max;
+    /* Taking over is done once: two that fight for an agent would never end. */
+    m.flags = (uint8_t)((options->takeover && !attach->announced ? AL_ATTACH_TAKEOVER : 0) |
+                        (options->no_create ? AL_ATTACH_NO_CREATE : 0));
+    m.request = attach->request = ali_csession_number(session);
+    r = al_put_attach(&session->out, &m);
+    if (r >= 0)
+        attach->state = ALI_ATTACH_ASKED;
+    return r;
+}
+
+static int check_options(const char *agent, const struct al_attach_options *options)
+{
+    if (!agent || !al_name_is_valid(al_str_c(agent)))
+        return -AL_E_BAD_NAME;
+    if (options->credit > AL_CREDIT_MAX || options->credit_bytes > AL_CREDIT_BYTES_MAX ||
+        options->lease_ms > AL_LEASE_MAX_MS)
+        return -AL_E_INVALID;
+    return 0;
+}
+
+int ali_csession_attach(struct ali_csession *session, const char *agent,
+                        const struct al_attach_options *options, bool pull,
+                        struct ali_attach **ret_attach)
+{
+    static const struct al_attach_options defaults;
+    struct ali_attach *attach;
+    size_t size;
+    int r = check_options(agent, options ? options : &defaults);
+
+    if (r < 0)
+        return r;
+    attach = ali_attach_find(session, agent);
+    if (attach && attach->state != ALI_ATTACH_ENDED)
+        return -AL_E_EXISTS;
+    if (attach)
+        ali_attach_free(session, attach, attach->error);
+    size = sizeof(*attach) + strlen(agent) + 1;
+    attach = al_alloc_zero(&session->config.alloc, size);
+    if (!attach)
+        return -AL_E_NOMEM;
+    attach->size = size;
+    attach->serial = ali_csession_number(session);
+    attach->pull = pull;
+    attach->options = options ? *options : defaults;
+    if (!attach->options.credit)
+        attach->options.credit = CREDIT_DEFAULT;
+    if (!attach->options.credit_bytes)
+        attach->options.credit_bytes = CREDIT_BYTES_DEFAULT;
+    attach->credit_most = attach->options.credit;
+    memcpy(attach->agent, agent, strlen(agent) + 1);
+    if (session->link == ALI_LINK_UP) {
+        r = attach_ask(session, attach);
+        if (r < 0) {
+            al_alloc_free(&session->config.alloc, attach, size);
+            return r;
+        }
+    }
+    attach->next = session->attaches;
+    session->attaches = attach;
+    *ret_attach = attach;
+    return 0;
+}
+
+int ali_csession_credit(struct ali_csession *session, const char *agent, uint32_t credit,
+                        uint32_t credit_bytes)
+{
+    struct ali_attach *attach = ali_attach_find(session, agent);
+    struct al_msg_credit m = {.credit = credit, .credit_bytes = credit_bytes};
+    int r = 0;
+
+    if (credit > AL_CREDIT_MAX || credit_bytes > AL_CREDIT_BYTES_MAX)
+        return -AL_E_INVALID;
+    if (!attach || attach->state == ALI_ATTACH_ENDED)
+        return -AL_E_NOT_ATTACHED;
+    if (!m.credit_bytes)
+        m.credit_bytes = attach->options.credit_bytes;
+    if (m.credit > session->credit_max && session->link == ALI_LINK_UP)
+        m.credit = session->credit_max;
+    m.agent = attach->number;
+    if (session->link == ALI_LINK_UP && attach->state == ALI_ATTACH_DONE)
+        r = al_put_credit(&session->out, &m);
+    if (r < 0)
+        return r;
+    attach->options.credit = credit; /* the next connection asks with it */
+    attach->options.credit_bytes = m.credit_bytes;
+    if (credit > attach->credit_most)
+        attach->credit_most = credit;
+    return 0;
+}
+
+/* Frees what is queued, lets go of what the program holds. */
+static void drop_streams(struct ali_csession *session, struct ali_attach *attach, int error)
+{
+    struct ali_rstream *stream;
+    struct ali_delivery *delivery;
+
+    while ((stream = attach->streams)) {
+        while ((delivery = stream->head)) {
+            bool keep = delivery->held && !delivery->dropped;
+
+            ali_rstream_remove(session, delivery);
+            delivery->detached = error;
+            delivery->lost = true;
+            if (!keep)
+                ali_delivery_free(session, delivery);
+        }
+        ali_settle_forget(session, stream);
+        rstream_free(session, stream);
+    }
+}
+
+void ali_attach_free(struct ali_csession *session, struct ali_attach *attach, int error)
+{
+    struct ali_attach **link = &session->attaches;
+
+    drop_streams(session, attach, error);
+    while (*link != attach)
+        link = &(*link)->next;
+    *link = attach->next;
+    al_alloc_free(&session->config.alloc, attach, attach->size);
+}
+
+int ali_csession_detach(struct ali_csession *session, const char *agent, bool keep_leases)
+{
+    struct ali_attach *attach = ali_attach_find(session, agent);
+    struct al_msg_detach m = {.flags = keep_leases ? AL_KEEP_LEASES : 0};
+    int r;
+
+    if (!attach)
+        return -AL_E_NOT_ATTACHED;
+    if (session->link == ALI_LINK_UP && attach->state == ALI_ATTACH_DONE) {
+        m.agent = attach->number;
+        r = al_put_detach(&session->out, &m);
+        if (r < 0)
+            return r;
+    }
+    ali_attach_free(session, attach, -AL_E_NOT_ATTACHED);
+    return 0;
+}
+
+/* Receiving has ended without the program's doing. */
+static void attach_end(struct ali_csession *session, struct ali_attach *attach, int error,
+                       struct al_str detail)
+{
+    struct al_notice notice = {.type = AL_NOTICE_DETACHED, .error = error, .agent = attach->agent};
+
+    drop_streams(session, attach, error);
+    attach->state = ALI_ATTACH_ENDED;
+    attach->error = error;
+    ali_detail_set(attach->detail, detail);
+    notice.detail = attach->detail;
+    if (attach->announced)
+        ali_csession_notice(session, &notice);
+}
+
+int ali_inbox_welcome(struct ali_csession *session)
+{
+    struct ali_attach *attach;
+    int r = 0;
+
+    for (attach = session->attaches; attach && r >= 0; attach = attach->next) {
+        if (attach->state == ALI_ATTACH_WANTED)
+            r = attach_ask(session, attach);
+    }
+    return r;
+}
+
+void ali_inbox_disconnected(struct ali_csession *session)
+{
+    struct ali_attach *attach;
+    struct ali_rstream *stream, *next;
+
+    for (attach = session->attaches; attach; attach = attach->next) {
+        if (attach->state == ALI_ATTACH_ENDED)
+            continue;
+        attach->state = ALI_ATTACH_WANTED;
+        for (stream = attach->streams; stream; stream = next) {
+            next = stream->next;
+            ali_rstream_update(session, stream);
+        }
+    }
+    session->renew_ns = AL_NEVER_NS;
+}
+
+/* The node has forgotten our leases: what is queued will come again, what the program holds too. */
+static void leases_gone(struct ali_csession *session, struct ali_attach *attach)
+{
+    struct ali_rstream *stream;
+    struct ali_delivery *delivery;
+
+    for (stream = attach->streams; stream; stream = stream->next) {
+        ali_nack_over(session, stream); /* that attempt has ended without it */
+        ali_rstream_void(session, stream, 1);
+        for (delivery = stream->head; delivery; delivery = delivery->next)
+            delivery->lost = delivery->pub.seq != 0;
+    }
+}
+
+int ali_inbox_attached(struct ali_csession *session, const struct al_msg_attached *m)
+{
+    struct ali_attach *attach = session->attaches;
+    struct ali_rstream *stream, *next;
+    int r = 0;
+
+    while (attach && !(attach->state == ALI_ATTACH_ASKED && attach->request == m->request))
+        attach = attach->next;
+    if (!attach) { /* detached before the answer came */
+        struct al_msg_detach detach = {.agent = m->agent};
+
+        return al_put_detach(&session->out, &detach);
+    }
+    attach->state = ALI_ATTACH_DONE;
+    attach->number = m->agent;
+    attach->announced = true;
+    if (!m->resumed)
+        leases_gone(session, attach);
+    session->renew_ns = session->now.mono_ns;
+    for (stream = attach->streams; stream && r >= 0; stream = next) {
+        next = stream->next;
+        r = ali_settle_resend(session, stream);
+        if (r >= 0)
+            r = ali_nack_resend(session, stream);
+        if (stream->head)
+            ali_lease_head(session, stream->head);
+        ali_rstream_update(session, stream);
+    }
+    return r;
+}
+
+int ali_inbox_detached(struct ali_csession *session, const struct al_msg_detached *m)
+{
+    struct ali_attach *attach = ali_attach_at(session, m->agent);
+
+    if (attach)
+        attach_end(session, attach, m->code ? -(int)m->code : -AL_E_CLOSED, m->detail);
+    return 0;
+}
+
+int ali_inbox_error(struct ali_csession *session, const struct al_msg_error *m)
+{
+    struct ali_attach *attach = session->attaches;
+
+    while (attach && !(attach->state == ALI_ATTACH_ASKED && attach->request == m->request))
+        attach = attach->next;
+    if (attach)
+        attach_end(session, attach, m->code ? -(int)m->code : -AL_E_PROTOCOL, m->detail);
+    return 0;
+}
+
+/* ---- deliveries --------------------------------------------------------------------------- */
+
+/* Was this made before the node had seen our NACK? Then it is void, and RECALL follows. */
+static bool is_stale(struct ali_csession *session, struct ali_rstream *stream,
+                     const struct al_msg_deliver *m)
+{
+    uint64_t nacked;
+
+    if (!stream->nack || m->seq == 0)
+        return false;
+    nacked = stream->nack->seq;
+    if (m->seq > nacked && m->prev_seq >= nacked)
+        return true;
+    if (m->seq == nacked && m->lease == stream->nack->lease) /* once more, after a reconnect */
+        return true;
+    ali_nack_over(session, stream);
+    ali_rstream_void(session, stream, nacked + 1);
+    return false;
+}
+
+/* The copy that we have of this message, NULL: none. */
+static struct ali_delivery *find_copy(const struct ali_rstream *stream, uint64_t seq)
+{
+    struct ali_delivery *delivery = stream->tail;
+
+    /* From the end: most messages are new. */
+    while (delivery && seq && delivery->pub.seq != seq) {
+        if (delivery->pub.seq && delivery->pub.seq < seq)
+            return NULL;
+        delivery = delivery->prev;
+    }
+    return seq ? delivery : NULL;
+}
+
+/* The message came again: puts the new lease into the copy that we have. */
+static void adopt(struct ali_csession *session, struct ali_delivery *copy,
+                  const struct al_msg_deliver *m)
+{
+    copy->lease = m->lease;
+    copy->lease_ms = m->lease_ms;
+    copy->lost = false;
+    if (!copy->held) {
+        copy->pub.attempt = m->attempt;
+        copy->pub.lease_ms = m->lease_ms;
+        copy->pub.redelivered |= (m->flags & AL_DELIVER_REDELIVERED) != 0;
+    }
+    if (copy->stream->head == copy)
+        ali_lease_head(session, copy);
+}
+
+int ali_inbox_deliver(struct ali_csession *session, const struct al_msg_deliver *m)
+{
+    struct ali_attach *attach = ali_attach_at(session, m->agent);
+    struct ali_delivery *delivery;
+    struct ali_rstream *stream;
+    int r;
+
+    if (!attach) /* on its way when we detached */
+        return 0;
+    r = rstream_get(session, attach, m->stream, &stream);
+    if (r < 0)
+        return r;
+    if (is_stale(session, stream, m))
+        return 0;
+    r = ali_settle_again(session, stream, m);
+    if (r != 0) {
+        ali_rstream_update(session, stream);
+        return r < 0 ? r : 0;
+    }
+    delivery = find_copy(stream, m->seq);
+    if (delivery && delivery->dropped) { /* let go, and given out again: a message like any other */
+        ali_rstream_remove(session, delivery);
+        ali_delivery_free(session, delivery);
+        delivery = NULL;
+    }
+    if (delivery) {
+        adopt(session, delivery, m);
+    } else if (attach->queued >= attach->credit_most) { /* what we have may always come again */
+        r = -AL_E_PROTOCOL;
+    } else {
+        r = ali_delivery_new(session, m, attach->agent, &delivery);
+        if (r >= 0)
+            rstream_insert(session, stream, delivery);
+    }
+    ali_rstream_update(session, stream);
+    return r;
+}
+
+int ali_inbox_recall(struct ali_csession *session, const struct al_msg_recall *m)
+{
+    struct al_notice notice = {.type = AL_NOTICE_LEASE_LOST, .error = -(int)m->code, .detail = ""};
+    struct ali_rstream *stream = ali_rstream_find(session, m->stream);
+    struct ali_delivery *delivery;
+
+    if (!stream)
+        return 0;
+    if (stream->nack && m->seq <= stream->nack->seq + 1)
+        ali_nack_over(session, stream);
+    ali_rstream_void(session, stream, m->seq);
+    for (delivery = stream->head; delivery; delivery = delivery->next) {
+        if (delivery->pub.seq < m->seq || delivery->pub.seq == 0 || delivery->lost)
+            continue;
+        delivery->lost = true;
+        notice.agent = delivery->pub.agent;
+        notice.stream = m->stream;
+        notice.seq = delivery->pub.seq;
+        notice.id = delivery->pub.message.id;
+        ali_csession_notice(session, &notice);
+    }
+    ali_rstream_update(session, stream);
+    return 0;
+}
+
+struct ali_delivery *ali_csession_take(struct ali_csession *session, unsigned ready,
+                                       struct al_now now)
+{
+    struct ali_rstream *stream = session->ready_head[ready];
+    struct ali_delivery *delivery;
+
+    session->now = now;
+    if (!stream)
+        return NULL;
+    delivery = stream->queued;
+    assert(delivery && !delivery->held);
+    delivery->held = true;
+    delivery->cap_ns = now.mono_ns + session->config.lease_cap_ms * AL_NS_PER_MS;
+    stream->queued = delivery->next;
+    stream->held_count++;
+    stream->attach->queued--;
+    session->stats.received++;
+    set_ready(session, stream, false); /* to the end of the line */
+    ali_rstream_update(session, stream);
+    return delivery;
+}
+
+void ali_inbox_deinit(struct ali_csession *session)
+{
+    while (session->attaches)
+        ali_attach_free(session, session->attaches, -AL_E_CLOSED);
+    while (session->deliveries)
+        ali_delivery_free(session, session->deliveries);
+    al_pool_deinit(&session->rstream_pool);
+    al_index_deinit(&session->rstream_index);
+}
