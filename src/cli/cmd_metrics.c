@@ -1,0 +1,394 @@
+/* cmd_metrics.c - agentlink metrics: the summary for people, JSON lines, Prometheus text. */
+#include "cli/node.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct metrics_values {
+    bool prometheus;
+};
+
+static const struct ali_option metrics_options[] = {
+    {"prometheus", 0, NULL, ALI_FLAG, offsetof(struct metrics_values, prometheus),
+     .help = "print the Prometheus text format"},
+    {.name = NULL},
+};
+
+struct kind_row {
+    char kind[AL_MESSAGE_KIND_MAX + 1];
+    uint64_t sent, success, failure, retries, latency_sum_ms;
+    uint64_t latency_counts[AL_KIND_LATENCY_COUNTS];
+};
+
+struct metrics {
+    struct kind_row *rows;
+    size_t count;
+    struct kind_row total;
+    struct al_status_info status;
+};
+
+static void add_to(struct kind_row *row, const struct al_kind_info *m)
+{
+    row->sent += m->sent;
+    row->success += m->success;
+    row->failure += m->failure;
+    row->retries += m->retries;
+    row->latency_sum_ms += m->latency_sum_ms;
+    for (unsigned i = 0; i < AL_KIND_LATENCY_COUNTS; i++)
+        row->latency_counts[i] += m->latency_counts[i];
+}
+
+static int add_kind(void *ctx, const struct al_kind_info *info)
+{
+    struct metrics *metrics = ctx;
+    struct kind_row *row;
+
+    if (!info->seen)
+        return 0;
+    metrics->rows = ali_grow(metrics->rows, (metrics->count + 1) * sizeof *metrics->rows);
+    row = &metrics->rows[metrics->count++];
+    memset(row, 0, sizeof *row);
+    snprintf(row->kind, sizeof row->kind, "%s", info->kind);
+    add_to(row, info);
+    add_to(&metrics->total, info);
+    return 0;
+}
+
+/* Percent of ended deliveries; with none ended there is no rate. */
+static const char *percent(uint64_t part, const struct kind_row *row, char ret_text[ALI_SHORT_CAP])
+{
+    uint64_t ended = row->success + row->failure;
+
+    if (ended == 0)
+        return "-";
+    snprintf(ret_text, ALI_SHORT_CAP, "%.2f %%", 100.0 * (double)part / (double)ended);
+    return ret_text;
+}
+
+static const char *latency(const struct kind_row *row, char ret_text[ALI_SHORT_CAP])
+{
+    uint64_t ended = row->success + row->failure;
+
+    if (ended == 0)
+        return "-";
+    snprintf(ret_text, ALI_SHORT_CAP, "%.1f", (double)row->latency_sum_ms / (double)ended);
+    return ret_text;
+}
+
+static void print_total(struct ali_cli *cli, const struct kind_row *total)
+{
+    static const char *const headings[] = {"", ">", NULL};
+    struct ali_table *table = ali_table_new(cli, headings);
+    char text[ALI_SHORT_CAP];
+    const struct {
+        const char *key;
+        uint64_t value;
+    } counts[] = {{"total sent", total->sent},
+                  {"acknowledged", total->success},
+                  {"failed", total->failure},
+                  {"retried", total->retries}};
+
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        ali_table_key(table, counts[i].key);
+        ali_table_count(table, counts[i].value);
+    }
+    ali_table_key(table, "success rate");
+    ali_table_text(table, percent(total->success, total, text));
+    ali_table_key(table, "failure rate");
+    ali_table_put(table, total->failure ? ALI_BAD : ALI_PLAIN,
+                  al_str_c(percent(total->failure, total, text)));
+    ali_table_print(table, NULL);
+}
+
+static void print_kinds(struct ali_cli *cli, const struct metrics *metrics)
+{
+    static const char *const headings[] = {"KIND",          ">SENT",    ">SUCCESS",
+                                           ">FAILURE",      ">RETRIES", ">AVG LATENCY MS",
+                                           ">SUCCESS RATE", NULL};
+    struct ali_table *table = ali_table_new(cli, headings);
+    char text[ALI_SHORT_CAP];
+
+    for (size_t i = 0; i < metrics->count; i++) {
+        const struct kind_row *row = &metrics->rows[i];
+
+        ali_table_text(table, *row->kind ? row->kind : "-");
+        ali_table_count(table, row->sent);
+        ali_table_count(table, row->success);
+        ali_table_alarm(table, row->failure);
+        ali_table_count(table, row->retries);
+        ali_table_text(table, latency(row, text));
+        ali_table_text(table, percent(row->success, row, text));
+    }
+    ali_table_print(table, "no messages since the node started");
+}
+
+static json_t *rate_json(uint64_t part, const struct kind_row *row)
+{
+    uint64_t ended = row->success + row->failure;
+
+    return ended ? json_real((double)part / (double)ended) : json_null();
+}
+
+/* Bounds in milliseconds, null for the last, with the number of ends within each alone. */
+static json_t *histogram_json(const struct kind_row *row)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < AL_KIND_LATENCY_COUNTS; i++) {
+        uint32_t bound = al_kind_latency_bound_ms(i);
+
+        json_array_append_new(list, json_pack("{so so}", "le_ms",
+                                              bound ? json_integer(bound) : json_null(), "count",
+                                              ali_json_count(row->latency_counts[i])));
+    }
+    return list;
+}
+
+static void print_json(struct ali_cli *cli, const struct kind_row *row, bool is_total)
+{
+    uint64_t ended = row->success + row->failure;
+    json_t *object = json_object();
+
+    json_object_set_new(object, "kind", is_total ? json_null() : ali_json_text(row->kind));
+    json_object_set_new(object, "total", json_boolean(is_total));
+    json_object_set_new(object, "sent", ali_json_count(row->sent));
+    json_object_set_new(object, "success", ali_json_count(row->success));
+    json_object_set_new(object, "failure", ali_json_count(row->failure));
+    json_object_set_new(object, "retries", ali_json_count(row->retries));
+    json_object_set_new(object, "latency_ms",
+                        ended ? json_real((double)row->latency_sum_ms / (double)ended)
+                              : json_null());
+    json_object_set_new(object, "success_rate", rate_json(row->success, row));
+    json_object_set_new(object, "failure_rate", rate_json(row->failure, row));
+    json_object_set_new(object, "latency_histogram", histogram_json(row));
+    ali_json_print(cli, object);
+}
+
+/* ---- Prometheus text format
+ * ----------------------------------------------------------------------- */
+
+/* A label value: backslash, quote and line feed are escaped. Kinds hold none of them; a node of
+ * another make might let them through. */
+static void put_label(const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\n')
+            fputs("\\n", stdout);
+        else if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            putchar('?');
+        else
+            printf("%s%c", *text == '"' || *text == '\\' ? "\\" : "", *text);
+    }
+}
+
+static void put_type(const char *name, const char *type, const char *help)
+{
+    printf("# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void put_kinds(const struct metrics *metrics, const char *name, const char *help,
+                      size_t offset)
+{
+    put_type(name, "counter", help);
+    for (size_t i = 0; i < metrics->count; i++) {
+        uint64_t value;
+
+        memcpy(&value, (const uint8_t *)&metrics->rows[i] + offset, sizeof value);
+        printf("%s{kind=\"", name);
+        put_label(metrics->rows[i].kind);
+        printf("\"} %" PRIu64 "\n", value);
+    }
+}
+
+static void put_latency(const struct metrics *metrics)
+{
+    static const char name[] = "agentlink_delivery_latency_seconds";
+
+    put_type(name, "histogram", "From admission to the end of the delivery.");
+    for (size_t i = 0; i < metrics->count; i++) {
+        const struct kind_row *row = &metrics->rows[i];
+        uint64_t sum = 0;
+
+        for (unsigned b = 0; b < AL_KIND_LATENCY_COUNTS; b++) {
+            uint32_t bound = al_kind_latency_bound_ms(b);
+
+            sum += row->latency_counts[b];
+            printf("%s_bucket{kind=\"", name);
+            put_label(row->kind);
+            if (bound)
+                printf("\",le=\"%g\"} %" PRIu64 "\n", bound / 1000.0, sum);
+            else
+                printf("\",le=\"+Inf\"} %" PRIu64 "\n", sum);
+        }
+        printf("%s_sum{kind=\"", name);
+        put_label(row->kind);
+        printf("\"} %" PRIu64 ".%03u\n", row->latency_sum_ms / 1000,
+               (unsigned)(row->latency_sum_ms % 1000));
+        printf("%s_count{kind=\"", name);
+        put_label(row->kind);
+        printf("\"} %" PRIu64 "\n", sum);
+    }
+}
+
+static void put_node(const struct al_status_info *s)
+{
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"agentlink_agents", "gauge", "Agents.", s->agents},
+        {"agentlink_streams", "gauge", "Streams.", s->streams},
+        {"agentlink_connections", "gauge", "Open connections.", s->connections},
+        {"agentlink_messages_waiting", "gauge", "Messages waiting.", s->waiting},
+        {"agentlink_messages_leased", "gauge", "Messages out with a receiver.", s->leased},
+        {"agentlink_messages_delayed", "gauge", "Messages that wait for a time.", s->delayed},
+        {"agentlink_dead_letters", "gauge", "Dead letters.", s->dead},
+        {"agentlink_state_bytes", "gauge", "Memory of the node's state.", s->state_bytes},
+        {"agentlink_disk_full", "gauge", "1 while messages are refused because the disk is full.",
+         s->disk_full},
+        {"agentlink_start_time_seconds", "gauge", "Start of the node.", s->start_ms / 1000},
+        {"agentlink_redelivered_total", "counter", "Deliveries marked as possibly seen.",
+         s->redelivered},
+        {"agentlink_duplicates_total", "counter", "Duplicate publishes suppressed.", s->duplicates},
+        {"agentlink_refused_total", "counter", "Publishes refused.", s->refused},
+        {"agentlink_expired_total", "counter", "Messages expired.", s->expired},
+        {"agentlink_volatile_sent_total", "counter", "Volatile messages passed on.",
+         s->volatile_sent},
+        {"agentlink_volatile_dropped_total", "counter", "Volatile messages dropped.",
+         s->volatile_dropped},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        put_type(rows[i].name, rows[i].type, rows[i].help);
+        printf("%s %" PRIu64 "\n", rows[i].name, rows[i].value);
+    }
+}
+
+static void print_prometheus(const struct metrics *metrics)
+{
+#define FIELD(field) offsetof(struct kind_row, field)
+    put_kinds(metrics, "agentlink_messages_sent_total", "Messages accepted.", FIELD(sent));
+    put_kinds(metrics, "agentlink_deliveries_success_total", "Deliveries ended well.",
+              FIELD(success));
+    put_kinds(metrics, "agentlink_deliveries_failure_total", "Deliveries ended badly.",
+              FIELD(failure));
+    put_kinds(metrics, "agentlink_retries_total", "Failed attempts.", FIELD(retries));
+#undef FIELD
+    put_latency(metrics);
+    put_node(&metrics->status);
+}
+
+static int put_breaker(void *ctx, const struct al_breaker_info *breaker)
+{
+    (void)ctx;
+    fputs("agentlink_breaker_state{agent=\"", stdout);
+    put_label(breaker->agent);
+    fputs("\",kind=\"", stdout);
+    put_label(breaker->kind);
+    printf("\"} %u\n", (unsigned)breaker->state);
+    return 0;
+}
+
+/* Those that are not closed: what is always there would be a row per agent. */
+static int put_breakers(struct ali_cli *cli)
+{
+    put_type("agentlink_breaker_state", "gauge",
+             "Circuit breakers that are open (1) or half-open (2).");
+    return al_breaker_list(cli->client, NULL, false, put_breaker, NULL);
+}
+
+static int put_component(void *ctx, const struct al_health_info *component)
+{
+    (void)ctx;
+    printf("agentlink_health{component=\"%s\"} %u\n", component->component,
+           (unsigned)component->state);
+    return 0;
+}
+
+static int put_alert(void *ctx, const struct al_alert_info *alert)
+{
+    (void)ctx;
+    printf("agentlink_alert_firing{alert=\"%s\"} %d\n", alert->alert,
+           alert->state == AL_ALERT_FIRING);
+    return 0;
+}
+
+static void put_rate(const char *name, const char *help, double rate)
+{
+    put_type(name, "gauge", help);
+    if (rate >= 0)
+        printf("%s %.6f\n", name, rate);
+}
+
+static int put_health(struct ali_cli *cli)
+{
+    struct al_figures_info figures;
+    int r;
+
+    put_type("agentlink_health", "gauge", "0 ok, 1 degraded, 2 unhealthy.");
+    r = al_health_get(cli->client, &figures, put_component, NULL, NULL);
+    if (r)
+        return r;
+    put_type("agentlink_alert_firing", "gauge", "1 while the alert is firing.");
+    r = al_health_get(cli->client, &figures, NULL, put_alert, NULL);
+    put_rate("agentlink_delivery_ratio", "Deliveries that ended well since the start.",
+             figures.delivery_rate);
+    put_rate("agentlink_recent_delivery_ratio", "Likewise of the last minute.",
+             figures.recent_delivery_rate);
+    put_rate("agentlink_retry_ratio", "Failed attempts, of all attempts.", figures.retry_rate);
+    put_rate("agentlink_duplicate_ratio", "Publishes that were duplicates.",
+             figures.duplicate_rate);
+    put_type("agentlink_recovery_seconds", "gauge", "How long the last start took.");
+    printf("agentlink_recovery_seconds %" PRIu64 ".%03u\n", figures.recovery_ms / 1000,
+           (unsigned)(figures.recovery_ms % 1000));
+    put_type("agentlink_ordering_violations_total", "counter", "Messages given out of order.");
+    printf("agentlink_ordering_violations_total %" PRIu64 "\n", figures.ordering_violations);
+    return r;
+}
+
+static int run_metrics(struct ali_cli *cli, const void *values, char **args)
+{
+    const struct metrics_values *v = values;
+    struct metrics metrics = {0};
+    int code = ali_node_open(cli), r;
+
+    (void)args;
+    if (code)
+        return code;
+    r = al_kind_list(cli->client, add_kind, &metrics);
+    if (r == 0)
+        r = al_status_get(cli->client, &metrics.status);
+    if (r) {
+        code = ali_say_error(cli, r);
+    } else if (v->prometheus) {
+        print_prometheus(&metrics);
+        r = put_breakers(cli);
+        if (r == 0)
+            r = put_health(cli);
+        code = r ? ali_say_error(cli, r) : 0;
+    } else if (cli->json) {
+        print_json(cli, &metrics.total, true);
+        for (size_t i = 0; i < metrics.count; i++)
+            print_json(cli, &metrics.rows[i], false);
+    } else {
+        print_total(cli, &metrics.total);
+        putchar('\n');
+        print_kinds(cli, &metrics);
+    }
+    free(metrics.rows);
+    return code;
+}
+
+const struct ali_command ali_cmd_metrics[] = {
+    {
+        .name = "metrics",
+        .summary = "show counters, rates and latency by kind of message",
+        .doc = "Since the start of the node. Latency is the time from admission to the end of the\n"
+               "delivery, rates are of the deliveries that have ended. With --json the first line\n"
+               "is the total.",
+        .options = metrics_options,
+        .values_size = sizeof(struct metrics_values),
+        .run = run_metrics,
+    },
+    {.name = NULL},
+};
