@@ -1,0 +1,514 @@
+/* consumer.c - a client that receives: handlers, acks, nacks, extensions, late acks, crashes.
+ *
+ * It runs one handler per stream, in order, as a library would. It keeps a list of what it has
+ * processed on its own disk, so that a redelivery of finished work is acked without work. It is
+ * not always polite: it starts prefetched messages without waiting for news, it lets leases run
+ * out and acks afterwards, it takes over from others, it vanishes. */
+#include "base/errors.h"
+#include "roles.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define QUEUE 512u
+
+struct delivery {
+    uint32_t stream, message, agent; /* agent: the node's number */
+    uint64_t seq, lease;
+    bool redelivered, running, extended;
+    uint64_t done_at_ns;
+    uint32_t lease_ms;
+};
+
+struct consumer {
+    uint32_t agent; /* index of the agent it receives */
+    uint32_t number;
+    bool attached, asked, rude;
+    bool resumed; /* this session had another connection before: deliveries may be missing */
+    uint32_t seen_cap;
+    uint64_t *seen; /* by stream: newest sequence seen in this session */
+    uint32_t credit, rounds;
+    uint64_t retry_at_ns, pause_until_ns;
+    struct delivery queue[QUEUE];
+    uint32_t count;
+    uint8_t *processed; /* by message: 1 + status; on its own disk */
+    uint32_t processed_cap;
+    struct delivery late[8]; /* acks that are sent after the lease was lost */
+    uint32_t late_count;
+};
+
+static void consumer_init(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = sim_xrealloc(NULL, sizeof(*c));
+    uint32_t nth = client->index - sim->profile.producers;
+
+    memset(c, 0, sizeof(*c));
+    c->agent = nth % sim->profile.agents;
+    c->rude = nth >= sim->profile.agents; /* a second receiver: takes over now and then */
+    c->credit = (uint32_t)sim_rand_skewed(&sim->rand, 40);
+    client->role_state = c;
+}
+
+static void consumer_free(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+
+    (void)sim;
+    free(c->processed);
+    free(c);
+}
+
+/* ---- what it has processed ---------------------------------------------------------------- */
+
+static uint8_t *processed_at(struct consumer *c, uint32_t message)
+{
+    if (message >= c->processed_cap) {
+        uint32_t cap = c->processed_cap ? c->processed_cap : 256;
+
+        while (cap <= message)
+            cap *= 2;
+        c->processed = sim_xrealloc(c->processed, cap);
+        memset(c->processed + c->processed_cap, 0, cap - c->processed_cap);
+        c->processed_cap = cap;
+    }
+    return &c->processed[message];
+}
+
+/* ---- attaching ---------------------------------------------------------------------------- */
+
+static void attach(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+    struct al_msg_attach m = {.credit = c->credit, .credit_bytes = 1u << 20};
+    char name[16];
+
+    sim_agent_name(c->agent, name);
+    m.request = c->agent + 1 + 64 * ++c->rounds;
+    m.agent = al_str_c(name);
+    if (c->rude && sim->load_on && sim_chance(sim, 100))
+        m.flags = AL_ATTACH_TAKEOVER;
+    if (sim_chance(sim, 300))
+        m.lease_ms = (uint32_t)sim_rand_range(&sim->rand, 30, 700);
+    c->asked = true;
+    SIM_PUT(sim, client, attach, &m);
+}
+
+/* The session is over: what is queued is void. */
+static void drop_queue(struct consumer *c)
+{
+    c->count = 0;
+    c->attached = c->asked = false;
+}
+
+/* The session goes on with a new connection: the node gives out again what is not settled. */
+static void keep_running(struct consumer *c)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (c->queue[i].running)
+            c->queue[kept++] = c->queue[i];
+    }
+    c->count = kept;
+}
+
+static void consumer_ready(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+
+    if (!c->asked && !c->attached)
+        attach(sim, client);
+}
+
+static void consumer_disconnected(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+
+    (void)sim;
+    c->attached = c->asked = false; /* the queue stays: the session may go on */
+}
+
+static void consumer_crashed(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+
+    (void)sim;
+    drop_queue(c);
+    c->late_count = 0;
+}
+
+/* ---- settling ----------------------------------------------------------------------------- */
+
+static void send_ack(struct sim *sim, struct sim_client *client, const struct delivery *d,
+                     unsigned status, bool cumulative)
+{
+    struct al_msg_ack m = {.agent = d->agent,
+                           .stream = d->stream,
+                           .seq = d->seq,
+                           .lease = d->lease,
+                           .status = (uint8_t)status,
+                           .flags = cumulative ? AL_ACK_CUMULATIVE : 0};
+    char text[32] = "";
+
+    if (d->seq && d->message % 3) {
+        sim_message_response(&sim->ledger->messages[d->message], status, text);
+        m.response = al_str_c(text);
+        m.response_type = al_str_c("text/plain");
+    }
+    SIM_PUT(sim, client, ack, &m);
+}
+
+static void send_nack(struct sim *sim, struct sim_client *client, const struct delivery *d)
+{
+    struct al_msg_nack m = {.agent = d->agent,
+                            .stream = d->stream,
+                            .seq = d->seq,
+                            .lease = d->lease,
+                            .reason = al_str_c("not now")};
+
+    if (sim_chance(sim, 200))
+        m.retry_after_ms = (uint32_t)sim_rand_range(&sim->rand, 1, 300);
+    SIM_PUT(sim, client, nack, &m);
+}
+
+static void remove_delivery(struct consumer *c, uint32_t index)
+{
+    c->count--;
+    memmove(c->queue + index, c->queue + index + 1, (c->count - index) * sizeof(*c->queue));
+}
+
+/* The handler has returned: ack, nack, or something worse. */
+static void finish(struct sim *sim, struct sim_client *client, uint32_t index)
+{
+    struct consumer *c = client->role_state;
+    const struct sim_profile *p = &sim->profile;
+    struct delivery d = c->queue[index];
+    unsigned status = AL_STATUS_SUCCESS;
+
+    remove_delivery(c, index);
+    if (sim->load_on && sim_chance(sim, p->nack)) {
+        send_nack(sim, client, &d);
+        return;
+    }
+    if (sim->load_on && sim_chance(sim, p->ack_fail))
+        status = AL_STATUS_FAILED;
+    else if (sim_chance(sim, 100))
+        status = AL_STATUS_PARTIAL;
+    if (status != AL_STATUS_FAILED)
+        *processed_at(c, d.message) = (uint8_t)status;
+    send_ack(sim, client, &d, status, false);
+    if (sim->faults_on && sim_chance(sim, p->duplicate_frame)) {
+        sim->tally.fault[SIM_FAULT_DUPLICATE_FRAME]++;
+        send_ack(sim, client, &d, status, sim_chance(sim, 500));
+    }
+}
+
+/* A delivery that this receiver has dealt with before needs no handler. */
+static bool settle_known(struct sim *sim, struct sim_client *client, uint32_t index)
+{
+    struct consumer *c = client->role_state;
+    struct delivery d = c->queue[index];
+    uint8_t status = *processed_at(c, d.message);
+
+    if (!status || !d.redelivered || sim_chance(sim, sim->profile.no_processed))
+        return false;
+    remove_delivery(c, index);
+    sim_handler_skipped(sim, d.stream, d.seq, d.lease);
+    send_ack(sim, client, &d, status, false);
+    return true;
+}
+
+static void start_handler(struct sim *sim, struct sim_client *client, uint32_t index)
+{
+    struct consumer *c = client->role_state;
+    struct delivery *d = &c->queue[index];
+    uint64_t took = sim_delay(sim, 2000);
+
+    d->running = true;
+    if (sim->load_on && sim_chance(sim, sim->profile.slow_handler))
+        took += (uint64_t)d->lease_ms * AL_NS_PER_MS * sim_rand_range(&sim->rand, 5, 25) / 10;
+    d->done_at_ns = sim->mono_ns + took;
+    sim_note(sim, "client % works on %:%", client->index, d->stream, d->seq);
+    sim_handler_started(sim, d->stream, d->seq, d->lease, d->redelivered);
+}
+
+static bool stream_is_busy(const struct consumer *c, uint32_t index)
+{
+    for (uint32_t i = 0; i < index; i++) {
+        if (c->queue[i].stream == c->queue[index].stream)
+            return true;
+    }
+    return false;
+}
+
+static void extend(struct sim *sim, struct sim_client *client, struct delivery *d)
+{
+    struct al_msg_extend m = {
+        .agent = d->agent, .stream = d->stream, .seq = d->seq, .lease = d->lease};
+
+    d->extended = true;
+    m.lease_ms = sim_chance(sim, 500) ? d->lease_ms * 3 : 0;
+    SIM_PUT(sim, client, extend, &m);
+}
+
+/* Lets time pass for the queue: handlers start, end, are extended. */
+static void run_handlers(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+    uint32_t i = 0;
+
+    while (i < c->count && client->conn != SIM_NONE && !sim->failed) {
+        struct delivery *d = &c->queue[i];
+
+        if (d->running && sim->mono_ns >= d->done_at_ns) {
+            finish(sim, client, i);
+            i = 0;
+            continue;
+        }
+        if (d->running && !d->extended &&
+            d->done_at_ns - sim->mono_ns > d->lease_ms / 2 * AL_NS_PER_MS &&
+            sim_chance(sim, sim->profile.extend / 20 + 1))
+            extend(sim, client, d);
+        if (!d->running && !stream_is_busy(c, i)) {
+            if (settle_known(sim, client, i)) {
+                i = 0;
+                continue;
+            }
+            start_handler(sim, client, i);
+        }
+        i++;
+    }
+}
+
+static uint64_t next_wake(struct sim *sim, const struct consumer *c)
+{
+    uint64_t at = sim->mono_ns + 20 * AL_NS_PER_MS;
+
+    for (uint32_t i = 0; i < c->count && c->attached; i++) {
+        if (c->queue[i].running && c->queue[i].done_at_ns < at)
+            at = c->queue[i].done_at_ns;
+    }
+    return at > sim->mono_ns ? at - sim->mono_ns : 1000;
+}
+
+/* ---- frames ------------------------------------------------------------------------------- */
+
+static void on_deliver(struct sim *sim, struct sim_client *client, const struct al_msg_deliver *m)
+{
+    struct consumer *c = client->role_state;
+    struct al_msg_envelope envelope = {0};
+    struct delivery *d;
+
+    sim_told_deliver(sim, m);
+    if (sim->failed || al_decode_envelope(m->envelope, &envelope) < 0)
+        return;
+    if (m->seq == 0) { /* volatile: only its credit goes back */
+        struct delivery once = {.agent = m->agent, .stream = m->stream};
+
+        send_ack(sim, client, &once, AL_STATUS_SUCCESS, false);
+        return;
+    }
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (c->queue[i].stream == m->stream && c->queue[i].lease == m->lease)
+            return; /* it is being worked on: the connection was lost meanwhile */
+    }
+    if (c->count == QUEUE) {
+        sim_fail(sim, "a receiver with credit %u has %u deliveries", c->credit, c->count);
+        return;
+    }
+    d = &c->queue[c->count++];
+    *d = (struct delivery){.stream = m->stream,
+                           .message = al_get32(envelope.message_id.b),
+                           .agent = m->agent,
+                           .seq = m->seq,
+                           .lease = m->lease,
+                           .redelivered = m->flags & AL_DELIVER_REDELIVERED,
+                           .lease_ms = m->lease_ms};
+}
+
+/* Throws away what is not begun; what is running goes on, and its ack comes late. */
+static void recall(struct sim *sim, struct consumer *c, uint32_t stream, uint64_t seq)
+{
+    uint32_t i = 0;
+
+    while (i < c->count) {
+        struct delivery *d = &c->queue[i];
+
+        if (d->stream != stream || d->seq < seq) {
+            i++;
+            continue;
+        }
+        if (d->running && c->late_count < 8 && sim_chance(sim, sim->profile.late_ack))
+            c->late[c->late_count++] = *d;
+        remove_delivery(c, i);
+    }
+}
+
+/* Acks under leases that are lost: the node must refuse every one of them. */
+static void send_late(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+
+    for (uint32_t i = 0; i < c->late_count;) {
+        if (sim->mono_ns < c->late[i].done_at_ns) {
+            i++;
+            continue;
+        }
+        if (sim->faults_on && c->attached && c->late[i].agent == c->number) {
+            sim->tally.fault[SIM_FAULT_LATE_FRAME]++;
+            send_ack(sim, client, &c->late[i], AL_STATUS_SUCCESS, sim_chance(sim, 200));
+        }
+        c->late[i] = c->late[--c->late_count];
+    }
+}
+
+static void on_error(struct sim *sim, struct sim_client *client, const struct al_msg_error *m)
+{
+    struct consumer *c = client->role_state;
+
+    if (m->about != AL_MSG_ATTACH) {
+        if (m->code != AL_E_NOMEM && m->code != AL_E_NOT_ATTACHED)
+            sim_fail(sim, "a receiver gets ERROR %s about %s", al_error_name(m->code),
+                     al_msg_name(m->about) ? al_msg_name(m->about) : "?");
+        return;
+    }
+    c->asked = false;
+    if (m->code != AL_E_ALREADY_ATTACHED && m->code != AL_E_NOMEM)
+        sim_fail(sim, "ATTACH is refused: %s", al_error_name(m->code));
+    c->retry_at_ns = sim->mono_ns + sim_delay(sim, c->rude ? 400000 : 40000);
+}
+
+static void consumer_frame(struct sim *sim, struct sim_client *client, const struct al_frame *frame)
+{
+    struct consumer *c = client->role_state;
+    union {
+        struct al_msg_attached attached;
+        struct al_msg_deliver deliver;
+        struct al_msg_acked acked;
+        struct al_msg_recall recall;
+        struct al_msg_error error;
+    } m;
+
+    switch (frame->type) {
+    case AL_MSG_ATTACHED:
+        if (!SIM_GET(sim, frame, attached, &m.attached))
+            break;
+        c->attached = true;
+        c->asked = false;
+        c->number = m.attached.agent;
+        if (m.attached.resumed) {
+            keep_running(c);
+        } else { /* leases from before are void */
+            drop_queue(c);
+            c->attached = true;
+        }
+        break;
+    case AL_MSG_DELIVER:
+        sim_lossy_deliver(sim, frame);
+        if (SIM_GET(sim, frame, deliver, &m.deliver))
+            on_deliver(sim, client, &m.deliver);
+        break;
+    case AL_MSG_ACKED:
+        if (SIM_GET(sim, frame, acked, &m.acked))
+            sim_told_acked(sim, &m.acked);
+        break;
+    case AL_MSG_RECALL:
+        if (SIM_GET(sim, frame, recall, &m.recall))
+            recall(sim, c, m.recall.stream, m.recall.seq);
+        break;
+    case AL_MSG_DETACHED:
+        drop_queue(c);
+        c->retry_at_ns = sim->mono_ns + sim_delay(sim, 100000);
+        break;
+    case AL_MSG_ERROR:
+        if (SIM_GET(sim, frame, error, &m.error))
+            on_error(sim, client, &m.error);
+        break;
+    default:
+        break;
+    }
+    if (c->attached && client->conn != SIM_NONE && !sim->failed) {
+        if (sim_chance(sim, 700)) /* otherwise the next wake sees to it */
+            run_handlers(sim, client);
+    }
+}
+
+/* ---- waking ------------------------------------------------------------------------------- */
+
+/* Leases that are kept: somebody else may be working on the messages from now on. */
+static void hand_on(struct sim *sim, const struct consumer *c, unsigned flags)
+{
+    for (uint32_t i = 0; i < c->count && (flags & AL_KEEP_LEASES); i++) {
+        struct sim_slot *slot = sim_slot(sim, c->queue[i].stream, c->queue[i].seq);
+
+        if (slot)
+            slot->starts++;
+    }
+}
+
+/* Now and then: detach, change the credit, say goodbye. */
+static void be_moody(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+    uint64_t what = sim_rand_below(&sim->rand, 1500);
+
+    if (what == 0) {
+        struct al_msg_detach m = {.agent = c->number,
+                                  .flags = sim_chance(sim, 300) ? AL_KEEP_LEASES : 0};
+
+        SIM_PUT(sim, client, detach, &m);
+        hand_on(sim, c, m.flags);
+        drop_queue(c);
+        c->retry_at_ns = sim->mono_ns + sim_delay(sim, 50000);
+    } else if (what < 6) {
+        struct al_msg_credit m = {.agent = c->number, .credit_bytes = 1u << 20};
+
+        c->credit = (uint32_t)sim_rand_skewed(&sim->rand, 40);
+        m.credit = c->credit;
+        if (what == 2)
+            m.credit_bytes = 500;
+        SIM_PUT(sim, client, credit, &m);
+    } else if (what == 6) {
+        struct al_msg_goodbye m = {.flags = sim_chance(sim, 300) ? AL_KEEP_LEASES : 0};
+
+        SIM_PUT(sim, client, goodbye, &m);
+        hand_on(sim, c, m.flags);
+        drop_queue(c);
+        c->retry_at_ns = UINT64_MAX; /* the node closes */
+    }
+}
+
+static void consumer_wake(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+
+    if (c->attached) {
+        if (sim->faults_on)
+            be_moody(sim, client);
+        if (c->attached) {
+            run_handlers(sim, client);
+            send_late(sim, client);
+        }
+    } else if (!c->asked && client->ready && sim->mono_ns >= c->retry_at_ns) {
+        attach(sim, client);
+    }
+    if (client->conn != SIM_NONE)
+        sim_client_wake(sim, client, next_wake(sim, c));
+}
+
+static void consumer_gone(struct sim *sim, struct sim_client *client)
+{
+    struct consumer *c = client->role_state;
+
+    c->retry_at_ns = 0;
+    consumer_disconnected(sim, client);
+}
+
+const struct sim_role_ops sim_consumer_ops = {
+    .init = consumer_init,
+    .free = consumer_free,
+    .ready = consumer_ready,
+    .frame = consumer_frame,
+    .disconnected = consumer_gone,
+    .crashed = consumer_crashed,
+    .wake = consumer_wake,
+};

@@ -1,0 +1,186 @@
+/* ledger.h - the facts: what was sent, and what each client was told about it.
+ *
+ * The ledger is written apart from the node and shares no code with it but the codec. A fact enters
+ * it when a client has received it, so no crash can take it back; from then on the node must never
+ * contradict it. Beside the facts it keeps what the tap saw on the node's side of the connections
+ * since the node's last start: leases, and acks under a good lease. */
+#ifndef AL_SIM_LEDGER_H
+#define AL_SIM_LEDGER_H
+
+#include "sim.h"
+
+/* A message as its sender made it, and its fate. */
+struct sim_message {
+    struct al_id id;
+    uint32_t number, sender; /* client */
+    uint32_t from, to;       /* agents */
+    uint8_t label, priority;
+    uint16_t flags; /* of PUBLISH */
+    uint32_t size;  /* of the payload */
+    uint64_t ttl_ms, due_ms;
+    uint32_t key; /* 0: none */
+    uint8_t body; /* variant of the body: keys can be used twice with different ones */
+    /* facts */
+    bool sent, receipted, refused, purged, lost_agent, end_told, dead_seen, dead_listed;
+    uint32_t stream; /* where it stands now, 0: not known */
+    uint64_t seq;
+    uint64_t sent_ns, receipt_ns;
+    uint32_t redrives;             /* asked for, perhaps done */
+    bool cancel_asked, cancelled;  /* cancelled: a client was told so */
+    uint32_t cancelled_generation; /* of the tap: the node said so since its last start */
+    uint8_t good;                  /* statuses of acks under a good lease: bit per AL_STATUS_ */
+    uint32_t starts;
+    /* gaps */
+    uint32_t follows;        /* number + 1 of the one before on its channel; 0: none */
+    bool given_up;           /* its sender was told GAP_CLOSED */
+    bool delivered;          /* a client got it */
+    uint32_t missing_before; /* as it was told */
+};
+
+/* Flags of a slot. */
+enum {
+    SIM_SLOT_ENDED = 1,   /* a client was told that it has ended */
+    SIM_SLOT_SKIPPED = 2, /* a prev_seq said that it was dropped */
+    SIM_SLOT_SEEN = 4,    /* a delivery of it reached a client */
+    SIM_SLOT_NACKED = 8,  /* a client gave an attempt up */
+};
+
+/* A place in a stream. */
+struct sim_slot {
+    uint32_t message;    /* number + 1; 0: not known */
+    uint8_t flags, good; /* good: as in the message, here */
+    uint8_t end_state;   /* AL_STATE_ that a client was told, 0 */
+    uint16_t starts;
+    /* the tap's side, valid while tap_generation fits */
+    uint32_t tap_generation, attach;
+    uint64_t lease;
+    bool lease_void, out, acked;
+    uint8_t pending;             /* statuses of acks in this step, not refused yet */
+    uint64_t given_ns, lease_ns; /* when it was given out, and for how long at least */
+    uint8_t tries;               /* good settlements that came in that step */
+    uint64_t valid_step;         /* step in which a good settlement came in */
+};
+
+struct sim_stream {
+    bool known;
+    uint32_t from, to;
+    uint8_t label, priority;
+    struct sim_slot *slots; /* by sequence; 0 is not used */
+    uint32_t slot_cap;
+    uint64_t last_seq, max_started, max_out;
+    uint64_t conn_seq; /* newest given out on the receiver's connection of now */
+};
+
+struct sim_key {
+    uint32_t stream;
+    uint64_t seq, sent_ns;
+    uint8_t body;
+};
+
+/* What the tap knows about an agent's receiver. */
+struct sim_inbox {
+    uint32_t number; /* the node's number for the agent, 0: not known */
+    uint32_t credit, out, conn;
+    uint32_t asked_credit[SIM_CONNS];
+    bool attached;
+    uint32_t attaches; /* counts ATTACHED */
+    uint32_t redrives; /* asked for, for the whole inbox */
+    uint32_t removed;
+};
+
+/* What the node has said of a destination's breaker: breaker.c. */
+struct sim_breaker {
+    uint8_t state; /* the last notice, 0: none */
+    uint64_t since_ns;
+};
+
+struct sim_ledger {
+    struct sim_message *messages;
+    uint32_t message_count, message_cap;
+    struct sim_stream *streams; /* by the node's number */
+    uint32_t stream_cap;
+    struct sim_key *keys;
+    uint32_t key_count, key_cap;
+    struct sim_inbox inboxes[SIM_AGENTS];
+    struct sim_breaker breakers[SIM_AGENTS];
+    uint64_t breakers_opened;
+    uint32_t tap_generation;
+    struct { /* SETTLE frames that are not answered yet */
+        uint32_t conn, request, message;
+        uint8_t action;
+    } settles[16];
+    struct { /* CANCEL frames likewise */
+        uint32_t conn, request, message;
+    } cancels[16];
+    struct {
+        uint32_t stream;
+        uint64_t seq;
+    } * pending; /* slots with a settlement in this step */
+    uint32_t pending_count, pending_cap;
+    uint64_t receipts, deliveries, starts, redeliveries, acks, ends, records, refusals, letters;
+};
+
+struct sim_ledger *sim_ledger_new(void);
+void sim_ledger_free(struct sim_ledger *ledger);
+
+/* ---- messages ----------------------------------------------------------------------------- */
+
+/* A new message with a number and an id; the caller fills in the rest. */
+struct sim_message *sim_message_new(struct sim *sim);
+/* The message with this id; NULL: nobody ever sent it. */
+struct sim_message *sim_message_find(struct sim *sim, const struct al_id *id);
+/* Its envelope, the same whenever it is made. */
+void sim_message_envelope(const struct sim *sim, const struct sim_message *message,
+                          struct al_buf *ret_envelope);
+/* The response that a receiver gives to it. */
+void sim_message_response(const struct sim_message *message, unsigned status, char ret_text[32]);
+void sim_label_text(unsigned label, char ret_text[8]);
+uint32_t sim_key_new(struct sim *sim);
+
+/* The slot, made if need be; NULL (and a failure) when the numbers cannot be right. */
+struct sim_slot *sim_slot(struct sim *sim, uint32_t stream, uint64_t seq);
+struct sim_stream *sim_stream(struct sim *sim, uint32_t stream);
+
+/* ---- what clients were told ----------------------------------------------------------------- */
+
+void sim_told_stream(struct sim *sim, uint32_t stream, const struct sim_message *like);
+void sim_told_receipt(struct sim *sim, struct sim_message *message,
+                      const struct al_msg_receipt *receipt, uint64_t seq);
+void sim_told_refused(struct sim *sim, struct sim_message *message, int code);
+void sim_told_deliver(struct sim *sim, const struct al_msg_deliver *m);
+void sim_told_acked(struct sim *sim, const struct al_msg_acked *m);
+void sim_told_end(struct sim *sim, const struct al_msg_end *m);
+/* `asked_ended`: the slot was known to have ended when the question was sent. */
+void sim_told_record(struct sim *sim, const struct al_msg_record *m, bool asked_ended);
+void sim_told_letter(struct sim *sim, const struct al_msg_dlq_row *m);
+/* A receiver begins to work on a delivery. */
+void sim_handler_started(struct sim *sim, uint32_t stream, uint64_t seq, uint64_t lease,
+                         bool redelivered);
+/* A receiver has dealt with this message under an earlier sequence and settles it without work. */
+void sim_handler_skipped(struct sim *sim, uint32_t stream, uint64_t seq, uint64_t lease);
+/* The account at the end: every message that was acknowledged must have met its end. */
+void sim_final_account(struct sim *sim);
+
+/* ---- cancel.c: messages that are taken back ---------------------------------------------------
+ */
+
+/* Fills in a CANCEL of this message; false: there is nothing to name it by. */
+bool sim_cancel_make(struct sim *sim, uint32_t message, struct al_msg_cancel *ret_m);
+/* A client was told that its CANCEL is done. */
+void sim_told_cancelled(struct sim *sim, uint32_t message);
+/* The tap: CANCEL comes in, DONE goes out, a message is given out. */
+void sim_cancel_up(struct sim *sim, uint32_t conn, const struct al_msg_cancel *m);
+void sim_cancel_down(struct sim *sim, uint32_t conn, const struct al_msg_done *m);
+void sim_cancel_deliver(struct sim *sim, const struct al_msg_deliver *m);
+
+/* ---- tap.c: the node's side ----------------------------------------------------------------- */
+
+void sim_tap_up(struct sim *sim, uint32_t conn, struct al_str frames);
+void sim_tap_down(struct sim *sim, uint32_t conn, struct al_str frames);
+void sim_tap_closed(struct sim *sim, uint32_t conn);
+void sim_tap_step_end(struct sim *sim);
+void sim_tap_reset(struct sim *sim);
+/* True if this lease is the one that counts now, as far as the tap can know. */
+bool sim_lease_is_good(const struct sim *sim, const struct sim_slot *slot, uint64_t lease);
+
+#endif
