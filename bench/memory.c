@@ -1,0 +1,141 @@
+/* memory.c - W4: resident memory, start, recovery; and W1 beside a million timers. */
+#include "bench.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define IDLE_CONNECTIONS 1000u
+#define SETTLE_US        1000000 /* lets background work end before memory is looked at */
+
+static const char *const W4 = "w4-memory";
+
+static void memory_row(const struct bench_server *server, size_t size, const char *metric)
+{
+    usleep(SETTLE_US);
+    ali_row_add(server->peer->name, W4, size, metric, ali_rss_kib(server->pid), "KiB");
+}
+
+static void measure_connections(const struct bench_server *server)
+{
+    struct bench_run run = {.peer = server->peer};
+    struct bench_link *links[IDLE_CONNECTIONS];
+
+    for (unsigned i = 0; i < IDLE_CONNECTIONS; i++) {
+        links[i] = ali_link_open(server->address, &run);
+        if (!links[i])
+            ali_fail("connection %u: %s", i, strerror(errno));
+        server->peer->greet(links[i]);
+    }
+    memory_row(server, 0, "rss_1000_idle_connections");
+    for (unsigned i = 0; i < IDLE_CONNECTIONS; i++)
+        ali_link_close(links[i]);
+}
+
+static void measure_once(uint64_t backlog)
+{
+    struct bench_load fill = {.workload = "w4-fill",
+                              .size = 256,
+                              .producers = 1,
+                              .window = 4096,
+                              .messages = backlog,
+                              .recipient = "consumer"};
+    struct bench_load drain = fill;
+    struct bench_server server;
+
+    ali_wait_quiet();
+    ali_server_start(&server, &ali_peer_agentlink);
+    ali_row_add(server.peer->name, W4, 0, "start_to_ready", server.ready_ms, "ms");
+    memory_row(&server, 0, "rss_idle");
+    measure_connections(&server);
+    ali_server_stop(&server);
+
+    ali_server_start(&server, &ali_peer_agentlink);
+    (void)ali_run_load(&server, &fill);
+    memory_row(&server, 256, "rss_backlog_1M");
+    ali_server_kill(&server);
+    ali_wait_quiet();
+    ali_server_restart(&server);
+    ali_row_add(server.peer->name, W4, 256, "recover_to_ready", server.ready_ms, "ms");
+    memory_row(&server, 256, "rss_after_recovery");
+    drain.workload = "w4-drain";
+    drain.consume = true;
+    ali_run_drain(&server, &drain);
+    ali_server_stop(&server);
+}
+
+void ali_memory_measure(unsigned repeats, uint64_t backlog)
+{
+    for (unsigned i = 0; i < repeats; i++) {
+        size_t before = ali_row_count();
+
+        ali_note("memory, start and recovery, %u of %u", i + 1, repeats);
+        ali_row_set_pair(i);
+        measure_once(backlog);
+        ali_row_keep(before);
+    }
+    ali_row_print_medians(W4, 0);
+    ali_row_print_medians(W4, 256);
+    ali_row_print_medians("w4-fill", 256);
+    ali_row_print_medians("w4-drain", 256);
+}
+
+/* W1; again if others disturbed it. */
+static double run_undisturbed(const struct bench_server *server, const struct bench_load *load)
+{
+    for (unsigned attempt = 1;; attempt++) {
+        size_t before = ali_row_count();
+        double rate;
+
+        ali_wait_quiet();
+        rate = ali_run_load(server, load);
+        if (attempt == BENCH_ATTEMPTS || ali_row_last("other_cpu") <= BENCH_DISTURBED) {
+            ali_row_keep(before);
+            return rate;
+        }
+        ali_row_forget(before);
+    }
+}
+
+/* Two nodes that take turns: one with, one without the timers. */
+void ali_timers_measure(unsigned pairs, double seconds, uint64_t timers)
+{
+    struct bench_load load = {.workload = "w1-no-timers",
+                              .size = 256,
+                              .producers = 1,
+                              .window = 256,
+                              .seconds = seconds,
+                              .consume = true,
+                              .recipient = "consumer"};
+    struct bench_load fill = {.workload = "timers-fill",
+                              .size = 256,
+                              .producers = 1,
+                              .window = 4096,
+                              .messages = timers,
+                              .later = true,
+                              .recipient = "later"};
+    struct bench_server plain, busy;
+
+    ali_note("timers: filling");
+    ali_server_start(&plain, &ali_peer_agentlink);
+    ali_server_start(&busy, &ali_peer_agentlink);
+    ali_row_set_pair(0);
+    (void)ali_run_load(&busy, &fill);
+    ali_row_add(busy.peer->name, "w1-timers", 256, "rss_1M_timers", ali_rss_kib(busy.pid), "KiB");
+    for (unsigned i = 0; i < pairs; i++) {
+        double without, with;
+
+        ali_note("timers, pair %u of %u", i + 1, pairs);
+        ali_row_set_pair(i);
+        load.workload = "w1-no-timers";
+        without = run_undisturbed(&plain, &load);
+        load.workload = "w1-timers";
+        with = run_undisturbed(&busy, &load);
+        ali_row_add(busy.peer->name, "w1-timers", 256, "ratio_no_timers", with / without, "x");
+    }
+    ali_row_print_medians("w1-no-timers", 256);
+    ali_row_print_medians("w1-timers", 256);
+    ali_server_stop(&plain);
+    ali_server_stop(&busy);
+}
