@@ -1,0 +1,233 @@
+/* test_core_commit.c - commits: all or nothing, also when the journal ends within one. */
+#include "core_driver.h"
+#include "support.h"
+#include <stdlib.h>
+
+static void small(struct al_node_config *config)
+{
+    config->dedup_max = 64;
+    config->records_max = 64;
+}
+
+/* Connection 0 sends as "a" to "b", which connection 1 receives and commits for. */
+static void begin(struct driver *d)
+{
+    struct al_msg_producer_open open = {.request = 9};
+
+    driver_init(d, small);
+    driver_open(d, 1, 1000, 2);
+    driver_attach(d, 1, "b", 64);
+    assert_int_equal(al_put_producer_open(&d->in, &open), 0);
+    driver_send(d, 1);
+    driver_open(d, 0, 1000, 1);
+    driver_channel(d, 0, "a", "b");
+    driver_forget(d);
+}
+
+static void put_body(struct al_buf *list, const uint8_t *body, size_t size)
+{
+    uint8_t length[4];
+
+    al_put32(length, (uint32_t)size);
+    assert_int_equal(al_buf_put(list, length, 4), 0);
+    assert_int_equal(al_buf_put(list, body, size), 0);
+}
+
+struct parts {
+    struct al_buf acks, sends, changes;
+};
+
+static void parts_free(struct parts *parts)
+{
+    al_buf_deinit(&parts->acks);
+    al_buf_deinit(&parts->sends);
+    al_buf_deinit(&parts->changes);
+}
+
+static void parts_init(struct parts *parts, const struct al_alloc *alloc)
+{
+    al_buf_init(&parts->acks, alloc);
+    al_buf_init(&parts->sends, alloc);
+    al_buf_init(&parts->changes, alloc);
+}
+
+static void add_ack(struct driver *d, struct parts *parts, uint64_t seq)
+{
+    struct al_msg_ack ack = {.stream = 1,
+                             .seq = seq,
+                             .lease = d->lease[1][seq],
+                             .status = AL_STATUS_SUCCESS,
+                             .response = al_str_c("done")};
+    uint8_t body[256];
+
+    put_body(&parts->acks, body, (size_t)(al_encode_ack(body, &ack) - body));
+}
+
+static void add_send(struct parts *parts, uint8_t id, const char *key)
+{
+    struct al_msg_envelope envelope = {
+        .message_id = {{0xee, id}}, .key = al_str_c(key), .payload = al_str_c("next")};
+    struct al_msg_commit_send send = {.priority = AL_PRIORITY_DEFAULT, .to = al_str_c("a")};
+    uint8_t inner[256], body[512];
+
+    send.envelope = al_str_of(inner, (uint32_t)(al_encode_envelope(inner, &envelope) - inner));
+    put_body(&parts->sends, body, (size_t)(al_encode_commit_send(body, &send) - body));
+}
+
+static void add_change(struct parts *parts, uint8_t action, const char *key, const char *value)
+{
+    struct al_msg_commit_kv change = {
+        .action = action, .key = al_str_c(key), .value = al_str_c(value)};
+    uint8_t body[512];
+
+    put_body(&parts->changes, body, (size_t)(al_encode_commit_kv(body, &change) - body));
+}
+
+static void commit(struct driver *d, struct parts *parts, uint64_t cseq)
+{
+    struct al_msg_commit m = {.request = 50,
+                              .producer = d->producer[1],
+                              .epoch = 1,
+                              .cseq = cseq,
+                              .agent = al_str_c("b"),
+                              .acks = al_str_of(parts->acks.data, (uint32_t)parts->acks.size),
+                              .sends = al_str_of(parts->sends.data, (uint32_t)parts->sends.size),
+                              .changes =
+                                  al_str_of(parts->changes.data, (uint32_t)parts->changes.size)};
+
+    assert_int_equal(al_put_commit(&d->in, &m), 0);
+    driver_send(d, 1);
+    parts_free(parts);
+}
+
+/* A state to change, and a commit of every sort of part. Its records begin behind *ret_before. */
+static void big_commit(struct driver *d, size_t *ret_before, uint64_t *ret_hash)
+{
+    struct parts parts;
+
+    parts_init(&parts, &d->config.alloc);
+    add_change(&parts, AL_KV_SET, "old", "value");
+    add_send(&parts, 9, ""); /* its stream is there afterwards */
+    commit(d, &parts, 1);
+    driver_publish(d, 0, 1, 3);
+    *ret_before = d->record_count;
+    *ret_hash = al_node_state_hash(d->node);
+    add_ack(d, &parts, 1);
+    add_ack(d, &parts, 2);
+    add_send(&parts, 1, "key");
+    add_send(&parts, 2, "");
+    add_change(&parts, AL_KV_DELETE, "old", "");
+    add_change(&parts, AL_KV_DELETE, "never was", "");
+    add_change(&parts, AL_KV_SET, "new", "value");
+    commit(d, &parts, 2);
+}
+
+static struct al_record_view view_of(const struct driver *d, size_t index)
+{
+    const struct journal_record *record = &d->journal[index];
+
+    return (struct al_record_view){.lsn = index + 1,
+                                   .type = record->type,
+                                   .payload = al_str_of(record->payload, record->size)};
+}
+
+static void test_replay_of_a_part_is_as_if_it_had_never_been(void **state)
+{
+    struct driver d;
+    uint64_t hash;
+    size_t before;
+
+    (void)state;
+    begin(&d);
+    big_commit(&d, &before, &hash);
+    assert_int_equal(d.record_count, before + 1 + 6);
+    for (size_t cut = before; cut <= d.record_count; cut++) {
+        struct al_node *node;
+        bool whole = cut == d.record_count;
+
+        assert_int_equal(al_node_new(&d.config, &node), 0);
+        for (size_t i = 0; i < cut; i++) {
+            struct al_record_view view = view_of(&d, i);
+
+            assert_int_equal(al_node_replay(node, &view), 0);
+        }
+        assert_int_equal(al_node_lsn(node), cut);
+        assert_true((al_node_state_hash(node) == hash) == !whole);
+        assert_true((al_node_state_hash(node) == al_node_state_hash(d.node)) == whole);
+        al_node_free(node);
+    }
+    driver_check_replay(&d);
+    driver_deinit(&d);
+}
+
+static void test_life_goes_on_behind_a_part(void **state)
+{
+    for (size_t kept = 0; kept <= 7; kept++) {
+        struct al_msg_kv_list list = {.request = 3, .agent = al_str_c("b")};
+        struct driver d;
+        struct parts parts;
+        uint64_t hash;
+        size_t before;
+
+        (void)state;
+        begin(&d);
+        big_commit(&d, &before, &hash);
+        for (size_t i = before + kept; i < d.record_count; i++)
+            free(d.journal[i].payload);
+        d.record_count = before + kept;
+        driver_restart(&d, false);
+        driver_check_replay(&d);
+        driver_open(&d, 1, 1000, 2);
+        driver_attach(&d, 1, "b", 64);
+        parts_init(&parts, &d.config.alloc);
+        add_change(&parts, AL_KV_SET, "last", "x");
+        /* The repeated commit, or what comes behind it: the node knows which it is. */
+        commit(&d, &parts, kept == 7 ? 3 : 2);
+        assert_int_equal(al_put_kv_list(&d.in, &list), 0);
+        driver_send(&d, 1);
+        driver_snapshot_begin(&d);
+        while (driver_snapshot_step(&d, 64))
+            ;
+        driver_check_snapshot(&d);
+        driver_check_replay(&d);
+        driver_restart(&d, true);
+        driver_check_snapshot(&d);
+        driver_deinit(&d);
+    }
+}
+
+static void test_nobody_hears_of_half_a_commit(void **state)
+{
+    struct driver d;
+    struct parts parts;
+    bool sent = false;
+
+    (void)state;
+    begin(&d);
+    driver_put_publish(
+        &d, &(struct driver_message){.pseq = 1, .text = "ask", .flags = AL_PUBLISH_NOTIFY});
+    driver_send(&d, 0);
+    driver_attach(&d, 0, "a", 8); /* who gets what the commit sends */
+    parts_init(&parts, &d.config.alloc);
+    add_ack(&d, &parts, 1);
+    add_send(&parts, 1, "");
+    add_change(&parts, AL_KV_SET, "k", "v");
+    commit(&d, &parts, 1);
+    for (size_t i = 0; i < d.effects.count; i++) {
+        assert_false(sent && d.effects.list[i].type == AL_EFFECT_PERSIST);
+        sent = sent || d.effects.list[i].type == AL_EFFECT_SEND;
+    }
+    assert_true(sent);
+    driver_deinit(&d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_replay_of_a_part_is_as_if_it_had_never_been),
+        cmocka_unit_test(test_life_goes_on_behind_a_part),
+        cmocka_unit_test(test_nobody_hears_of_half_a_commit),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
