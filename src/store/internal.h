@@ -185,6 +185,7 @@ struct al_store {
     struct ali_reader reader;
     struct ali_scan cursor;
     uint64_t cursor_segment; /* 0: the reader has no file open */
+    uint64_t space_bytes;    /* left on the disk when it was last looked at */
     struct al_buf copy;
     struct ali_zeroing zeroing;
     uint64_t generation;

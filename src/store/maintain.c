@@ -2,7 +2,8 @@
  *
  * Called by a worker in slices. Prepared files make a flush twice as fast (the file system has
  * nothing to allocate); a recycled file needs no zeroing, because its old frames carry another
- * salt. The order is always: what makes a file unnecessary is durable first (snapshots), then it is
+ * salt. On a full disk prepared files are given back, or they would keep it full for ever. The
+ * order is always: what makes a file unnecessary is durable first (snapshots), then it is
  * renamed, the directory is flushed, and only then it may be overwritten. */
 #include "store/internal.h"
 
@@ -10,8 +11,10 @@ void ali_space_sample(struct al_store *store)
 {
     uint64_t bytes = 0;
 
-    if (store->disk->ops->space(store->disk, &bytes) == 0)
-        atomic_store(&store->has_space, bytes >= store->config.reserve_bytes);
+    if (store->disk->ops->space(store->disk, &bytes) != 0)
+        return;
+    store->space_bytes = bytes;
+    atomic_store(&store->has_space, bytes >= store->config.reserve_bytes);
 }
 
 bool ali_segment_is_free(const struct al_store *store, const struct ali_segment *segment)
@@ -31,6 +34,12 @@ bool ali_segment_is_free(const struct al_store *store, const struct ali_segment 
 
 /* ---- recycling -------------------------------------------------------------------------- */
 
+/* On a full disk prepared files are what stands in the way: one is kept. Lock held. */
+static bool wants_less(const struct al_store *store)
+{
+    return store->free_count > 0 && !al_store_has_space(store);
+}
+
 /* Takes one free segment out of the table; NULL if there is none. */
 static struct ali_segment *take_free(struct al_store *store, uint64_t *ret_number, bool *ret_keep)
 {
@@ -44,7 +53,7 @@ static struct ali_segment *take_free(struct al_store *store, uint64_t *ret_numbe
         ali_table_remove(&store->table, segment);
         *ret_keep = segment->is_sized && segment->bytes == store->config.segment_bytes &&
                     store->free_count < store->free_target + 2 &&
-                    store->free_count < ALI_FREE_MAX - 1;
+                    store->free_count < ALI_FREE_MAX - 1 && !wants_less(store);
         *ret_number = store->next_number++;
     }
     ali_unlock(store);
@@ -94,8 +103,28 @@ static int recycle_one(struct al_store *store)
     return 1;
 }
 
+/* Gives a prepared file back to a full disk. 1: one was, 0: there is nothing to give, or an error. */
+static int give_back_one(struct al_store *store)
+{
+    char name[ALI_NAME_CAP];
+    bool found = false;
+    int r;
+
+    ali_lock(store);
+    if (wants_less(store) && store->free_count > 1) {
+        ali_name_format(ALI_NAME_FREE, store->free_list[--store->free_count].number, name);
+        found = true;
+    }
+    ali_unlock(store);
+    if (!found)
+        return 0;
+    r = store->disk->ops->unlink(store->disk, name);
+    return r < 0 ? r : 1;
+}
+
 /* ---- zeroing ---------------------------------------------------------------------------- */
 
+/* Only while the disk would not count as full afterwards: or the file would be given back. */
 static bool wants_more(struct al_store *store)
 {
     bool more;
@@ -103,7 +132,7 @@ static bool wants_more(struct al_store *store)
     ali_lock(store);
     more = store->free_count < store->free_target && store->free_count < ALI_FREE_MAX;
     ali_unlock(store);
-    return more && al_store_has_space(store);
+    return more && store->space_bytes >= store->config.reserve_bytes + store->config.segment_bytes;
 }
 
 static int zero_begin(struct al_store *store)
@@ -180,6 +209,8 @@ static int one_slice(struct al_store *store)
 {
     int r = recycle_one(store);
 
+    if (r == 0)
+        r = give_back_one(store);
     if (r != 0)
         return r;
     if (store->zeroing.busy)

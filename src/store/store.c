@@ -58,6 +58,7 @@ static int store_new(const struct al_store_config *config, struct al_disk *disk,
     store->next_segment_id = store->next_number = store->next_snapshot = 1;
     store->generation = 1;
     atomic_store(&store->has_space, true);
+    store->space_bytes = UINT64_MAX;
     al_buf_init(&store->copy, &store->alloc);
     ali_reader_init(&store->reader, &store->alloc, disk, ALI_READ_CHUNK);
     store->reader.plants = config->plants;

@@ -53,11 +53,11 @@ def test_full_disk(make_node, make_pair, small_disk):
     done = 0
     while done < taken:
         done += pair.receiver.expect("ACKED", timeout=20)["count"]
-    resume(pair, refused)
+    resume(pair, refused, small_disk)
     assert node.stop() == 0
 
 
-def resume(pair, pseq):
+def resume(pair, pseq, disk):
     """Goes on with the refused message until it is taken."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
@@ -68,7 +68,8 @@ def resume(pair, pseq):
             return
         assert ERRORS[v["code"]] == "DISK_FULL"
         time.sleep(0.3)
-    raise AssertionError("everything is acknowledged, but the disk stays full")
+    files = sorted((file.name, file.stat().st_blocks << 9) for file in disk.rglob("*"))
+    raise AssertionError(f"everything is acknowledged, but the disk stays full: {files}")
 
 
 def test_somebody_else_fills_the_disk(make_node, make_pair, small_disk):
@@ -91,7 +92,7 @@ def test_somebody_else_fills_the_disk(make_node, make_pair, small_disk):
         assert pair.receiver.expect("ACKED")["seq"] == 1
     finally:
         filler.unlink()
-    resume(pair, refused)
+    resume(pair, refused, small_disk)
     node.kill()
     node.start()
     assert pair.connect().ask("AGENT_LIST", after="b", exact=1, limit=1)[0][0]["ready"] >= \

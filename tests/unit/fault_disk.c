@@ -129,7 +129,7 @@ static void collect(struct fault_disk *fault)
     }
 }
 
-static uint64_t used(const struct fault_disk *fault)
+uint64_t fault_disk_used(const struct fault_disk *fault)
 {
     uint64_t bytes = 0;
 
@@ -202,7 +202,7 @@ static int fault_write(struct al_disk *disk, struct al_disk_file *file, const vo
         assert_true((n | offset | (uintptr_t)p) % AL_DISK_BLOCK == 0);
     if (r < 0 && (was_dead || !fault->applies_failed))
         return r;
-    if (offset + n > inode->size && used(fault) + (offset + n - inode->size) > fault->capacity)
+    if (offset + n > inode->size && fault_disk_used(fault) + (offset + n - inode->size) > fault->capacity)
         return -AL_E_DISK_FULL;
     grow(inode, offset + n);
     memcpy(inode->seen + offset, p, n);
@@ -303,7 +303,7 @@ static int fault_list(struct al_disk *disk, int (*fn)(void *ctx, const char *nam
 static int fault_space(struct al_disk *disk, uint64_t *ret_free_bytes)
 {
     struct fault_disk *fault = self(disk);
-    uint64_t bytes = used(fault);
+    uint64_t bytes = fault_disk_used(fault);
 
     *ret_free_bytes = bytes < fault->capacity ? fault->capacity - bytes : 0;
     return 0;

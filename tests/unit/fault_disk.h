@@ -68,6 +68,8 @@ struct fault_disk *fault_disk_new(void);
 void fault_disk_free(struct fault_disk *fault);
 /* A process opens the disk; close_disk ends that, the disk stays. */
 struct al_disk *fault_disk_attach(struct fault_disk *fault);
+/* Bytes of all files together, as they are seen. */
+uint64_t fault_disk_used(const struct fault_disk *fault);
 /* Nothing fails any more. */
 void fault_disk_heal(struct fault_disk *fault);
 /* The process dies: files are closed, everything stays as it was last seen. */

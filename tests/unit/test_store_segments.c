@@ -215,6 +215,29 @@ static void disk_full(void **state)
     assert_in_range(f->driver.lsn, acked, acked + 5);
 }
 
+/* Everything is released on a full disk: prepared files do not keep it full. */
+static void full_of_prepared_files(void **state)
+{
+    struct fixture *f = *state;
+    int r = 1;
+
+    f->driver.config.reserve_bytes = 512u << 10;
+    reopen(f);
+    while (count_files(f->fault, "journal-") < 6) /* without maintain: it fell behind */
+        assert_int_equal(driver_put(&f->driver, 5), 0);
+    f->fault->capacity = fault_disk_used(f->fault) + (500u << 10); /* the rest is somebody else's */
+    assert_int_equal(al_store_maintain(f->driver.store), -AL_E_DISK_FULL);
+    for (int round = 0; round < 4; round++) {
+        assert_int_equal(driver_put(&f->driver, 1), 0);
+        assert_int_equal(driver_snapshot(&f->driver), 0);
+        driver_release(&f->driver);
+        for (int i = 0; i < 40; i++)
+            r = al_store_maintain(f->driver.store);
+    }
+    assert_int_equal(r, 0);
+    assert_true(al_store_has_space(f->driver.store));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +248,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(recycled_for_ever, set_up, tear_down),
         cmocka_unit_test_setup_teardown(snapshot_rules, set_up, tear_down),
         cmocka_unit_test_setup_teardown(disk_full, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(full_of_prepared_files, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("store_segments", tests, NULL, NULL);
