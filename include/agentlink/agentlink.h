@@ -9,6 +9,7 @@
  *   message.h  messages and message ids
  *   client.h   opening, closing, waiting, callbacks
  *   send.h     sending, receipts, ends, requests
+ *   request.h  many requests at once, with deadlines and cancellation
  *   receive.h  receiving, acknowledging, handlers
  *   admin.h    delivery records, agents, streams, dead letters, status, metrics
  *   health.h   key figures, health and alerts of the node
@@ -33,9 +34,9 @@
  * client guards it; a call that waits gives it up meanwhile. Callbacks and handlers run on the
  * thread that called al_client_dispatch(), al_client_run() or al_client_flush(), without the lock:
  * they may call anything but al_client_close() and al_client_abort(). The library has one small
- * thread of its own per client with receivers: it renews leases and answers pings while the
- * program works, and never calls the program. A client does not survive fork(): open a new one in
- * the child. */
+ * thread of its own per client with receivers or requests under way: it renews leases, looks after
+ * the requests and answers pings while the program works, and never calls the program. A client
+ * does not survive fork(): open a new one in the child. */
 #ifndef AGENTLINK_AGENTLINK_H
 #define AGENTLINK_AGENTLINK_H
 
@@ -47,6 +48,7 @@
 #include <agentlink/message.h>
 #include <agentlink/processed.h>
 #include <agentlink/receive.h>
+#include <agentlink/request.h>
 #include <agentlink/schedule.h>
 #include <agentlink/send.h>
 

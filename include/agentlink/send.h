@@ -126,11 +126,12 @@ AL_API int al_cancel(struct al_client *client, const struct al_message_id *id);
  */
 AL_API int al_cancel_at(struct al_client *client, uint32_t stream, uint64_t seq);
 
-/* Asks and waits for the answer: al_send_wait() with a life time (ttl_ms) of timeout_ms unless the
- * message has one. 0 only if the recipient answered SUCCESS or PARTIAL_SUCCESS: the reply is the
- * response of ret_end, which the caller frees with al_end_free(). -AL_ERR_DEAD_LETTERED: FAILED or
- * retries used up (al_last_error() has the reason); -AL_ERR_EXPIRED, -AL_ERR_TIMEOUT: nobody
- * answered in time; -AL_ERR_CANCELLED: taken back by al_cancel(); otherwise as al_send(). */
+/* Asks and waits for the answer: a request (request.h) whose deadline is timeout_ms from now, which
+ * is also the message's life time unless it has one. 0 only if the recipient answered SUCCESS or
+ * PARTIAL_SUCCESS: the reply is the response of ret_end, which the caller frees with al_end_free().
+ * -AL_ERR_DEAD_LETTERED: FAILED or retries used up (al_last_error() has the reason);
+ * -AL_ERR_EXPIRED, -AL_ERR_TIMEOUT: nobody answered in time; -AL_ERR_CANCELLED: taken back by
+ * al_cancel(); otherwise as al_send(). */
 AL_API int al_request(struct al_client *client, const struct al_message *message, int timeout_ms,
                       struct al_end **ret_end);
 

@@ -57,7 +57,8 @@
     X(SCHEDULE_PAST, 44, false, "the schedule would never fire: it lies in the past")             \
     X(GAP_CLOSED, 45, false, "it came too late: the gap it was missing from has been closed")     \
     X(UNKNOWN_GROUP, 46, false, "unknown group; create it with 'agentlink group create NAME'")    \
-    X(NOT_MEMBER, 47, false, "only members of the group may do that")
+    X(NOT_MEMBER, 47, false, "only members of the group may do that")                             \
+    X(NO_REPLY, 48, true, "no reply came by the deadline")
 
 /* AL_E_NOMEM and so on, positive; functions return them negated. */
 enum al_error {

@@ -63,31 +63,31 @@ static int explain(const struct al_client *client, const struct al_message *mess
 
 /* ---- receipts ----------------------------------------------------------------------------- */
 
-static void fill_receipt(const struct ali_out *out, struct al_receipt *ret_receipt)
+struct al_receipt ali_send_receipt(const struct ali_out *out)
 {
-    *ret_receipt = (struct al_receipt){.id = out->id,
-                                       .stream = out->stream,
-                                       .seq = out->seq,
-                                       .durability = (enum al_durability_class)out->durability,
-                                       .duplicate = out->duplicate};
+    return (struct al_receipt){.id = out->id,
+                               .stream = out->stream,
+                               .seq = out->seq,
+                               .durability = (enum al_durability_class)out->durability,
+                               .duplicate = out->duplicate};
 }
 
-static int refused(const struct ali_out *out, const struct al_message *message)
+static int refused(const struct ali_out *out, const char *to)
 {
     const char *text = out->detail && *out->detail ? out->detail : al_error_text(out->error);
 
-    return ali_client_fail(out->error, "to '%.130s': %s", message->to, text);
+    return ali_client_fail(out->error, "to '%.130s': %s", to, text);
 }
 
 /* No answer came in time. Takes the message back if that is still possible. */
-static int gave_up(struct al_client *client, struct ali_out *out, const struct al_message *message)
+static int gave_up(struct al_client *client, struct ali_out *out, const char *to)
 {
     bool connected = client->session->link == ALI_LINK_UP;
 
     if (!ali_csession_withdraw(client->session, out)) {
         out->waiter = NULL;
         if (out->answered && out->error < 0) /* refused behind one that has no answer yet */
-            return refused(out, message);
+            return refused(out, to);
         return ali_client_fail(-AL_E_UNKNOWN_OUTCOME,
                                "no receipt came in time: the message may or may not have been "
                                "taken; send it again with the same id or key to be sure");
@@ -99,9 +99,8 @@ static int gave_up(struct al_client *client, struct ali_out *out, const struct a
     return ali_client_fail(-AL_E_TIMEOUT, "not sent: the node did not open the stream in time");
 }
 
-/* With the lock: queues; waits for room in the window if there is none. */
-static int queue_in_time(struct al_client *client, struct ali_send *send, uint64_t deadline,
-                         struct ali_out **ret_out)
+int ali_send_queue(struct al_client *client, struct ali_send *send, uint64_t deadline,
+                   struct ali_out **ret_out)
 {
     int r = ali_client_random(client, send->fresh.b);
 
@@ -127,7 +126,7 @@ static int send_locked(struct al_client *client, const struct al_message *messag
     struct ali_out *out = NULL;
     int r;
 
-    r = queue_in_time(client, &send, deadline, &out);
+    r = ali_send_queue(client, &send, deadline, &out);
     if (r < 0)
         return r;
     ali_client_flush(client);
@@ -135,11 +134,11 @@ static int send_locked(struct al_client *client, const struct al_message *messag
         ali_client_wait(client, deadline);
     assert(out);
     if (!done)
-        return gave_up(client, out, message);
+        return gave_up(client, out, message->to);
     if (out->error < 0)
-        r = refused(out, message);
+        r = refused(out, message->to);
     else
-        fill_receipt(out, ret_receipt);
+        *ret_receipt = ali_send_receipt(out);
     ali_out_free(client->session, out);
     return r;
 }
@@ -165,7 +164,7 @@ int al_send_async(struct al_client *client, const struct al_message *message, al
     int r;
 
     ali_client_lock(client);
-    r = queue_in_time(client, &send, 0, NULL);
+    r = ali_send_queue(client, &send, 0, NULL);
     if (r >= 0 && ali_csession_output(client->session).n >= WRITE_AT)
         ali_client_flush(client);
     ali_client_unlock(client);
@@ -276,41 +275,5 @@ int al_send_wait(struct al_client *client, const struct al_message *message, int
     ali_client_unlock(client);
     if (ret_receipt && (r == 0 || r == -AL_E_TIMEOUT))
         *ret_receipt = receipt;
-    return r;
-}
-
-int al_request(struct al_client *client, const struct al_message *message, int timeout_ms,
-               struct al_end **ret_end)
-{
-    struct al_message copy = *message;
-    struct al_end *end = NULL;
-    int r;
-
-    if (!copy.ttl_ms && timeout_ms > 0)
-        copy.ttl_ms = (uint64_t)timeout_ms;
-    r = al_send_wait(client, &copy, timeout_ms, NULL, &end);
-    if (r < 0)
-        return r;
-    assert(end);
-    switch (end->state) {
-    case AL_RECORD_DELIVERED:
-    case AL_RECORD_PARTIAL:
-        *ret_end = end;
-        return 0;
-    case AL_RECORD_EXPIRED:
-        r = ali_client_fail(-AL_E_EXPIRED, "'%.130s' did not answer in time", message->to);
-        break;
-    case AL_RECORD_CANCELLED:
-        r = ali_client_fail(-AL_E_CANCELLED, "the request to '%.130s' was taken back", message->to);
-        break;
-    case AL_RECORD_ENDED:
-        r = ali_client_fail(-AL_E_UNKNOWN_OUTCOME, "the request has ended, and the node does not "
-                                                   "keep its answer any more");
-        break;
-    default:
-        r = ali_client_fail(-AL_E_DEAD_LETTERED, "'%.130s' did not do it: %s", message->to,
-                            *end->reason ? end->reason : "no reason given");
-    }
-    al_end_free(end);
     return r;
 }

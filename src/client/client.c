@@ -158,6 +158,7 @@ static void client_free(struct al_client *client)
         close(client->event_fd);
     if (client->epoll_fd >= 0)
         close(client->epoll_fd);
+    ali_requests_deinit(client);
     ali_csession_free(client->session);
     al_alloc_free(&alloc, client->in, client->in_cap);
     if (client->name)
@@ -217,6 +218,7 @@ int al_client_open(const struct al_client_options *options, struct al_client **r
     client->alloc = alloc;
     client->fd = client->epoll_fd = client->event_fd = client->timer_fd = -1;
     client->pause_ms = CONNECT_PAUSE_MS;
+    client->requests_ns = AL_NEVER_NS;
     client->connect_timeout_ms = or_default(options->connect_timeout_ms, CONNECT_TIMEOUT_MS);
     client->request_timeout_ms = or_default(options->request_timeout_ms, REQUEST_TIMEOUT_MS);
     (void)locks_init(client);
@@ -329,6 +331,7 @@ void al_client_get_info(struct al_client *client, struct al_client_info *ret_inf
     memcpy(ret_info->node, session->node, sizeof(ret_info->node));
     ret_info->unreceipted = session->unreceipted;
     ret_info->unconfirmed = session->unconfirmed;
+    ret_info->outstanding = client->request_outstanding;
     ret_info->queued = ret_info->held = 0;
     for (attach = session->attaches; attach; attach = attach->next) {
         ret_info->queued += attach->queued;

@@ -6,11 +6,12 @@
  * or a thread that sees that there is none, reads from it. So a call that waits costs one poll and
  * one read, and no hand-over between threads.
  *
- * The keeper is the client's own thread, started at the first attach. While there are messages it
- * looks after the connection every KEEPER_MS: it renews leases, writes acks that were queued for a
- * batch, answers pings, reconnects. While there are none and the program is busy with other things
- * it is the poller, so that what the node gives out is noticed and its lease renewed; a thread that
- * wants to wait itself takes the poll over. While the program waits, the keeper sleeps. */
+ * The keeper is the client's own thread, started at the first attach or request. While there are
+ * messages it looks after the connection every KEEPER_MS: it renews leases, writes acks that were
+ * queued for a batch, answers pings, reconnects. While there are none and the program is busy with
+ * other things it is the poller, so that what the node gives out is noticed and its lease renewed;
+ * a thread that wants to wait itself takes the poll over. While the program waits, the keeper
+ * sleeps. */
 #ifndef AL_CLIENT_CLIENT_H
 #define AL_CLIENT_CLIENT_H
 
@@ -63,6 +64,15 @@ struct al_client {
     bool keeper_started, keeper_stop, keeper_idle;
     bool keeper_polls; /* it is the poller; others may read all the same */
 
+    /* Requests of the program: api_request.c. */
+    struct al_request *requests;      /* under way */
+    struct al_request *requests_due;  /* finished, the callback is due; the newest first */
+    struct al_request *requests_done; /* finished otherwise */
+    uint32_t request_count;           /* all of them */
+    uint32_t request_outstanding;     /* under way */
+    uint64_t requests_seen;           /* what the session had finished at the last look */
+    uint64_t requests_ns;             /* not later than the first deadline of those under way */
+
     al_end_fn *end_fn;
     void *end_ctx;
     al_notice_fn *notice_fn;
@@ -87,6 +97,26 @@ int ali_client_ack(struct al_client *client, struct ali_delivery *delivery,
 bool ali_client_answers(struct al_client *client, struct ali_delivery *delivery);
 /* The allocator behind options->memory, or malloc. */
 struct al_alloc ali_client_alloc(const struct al_client_memory *memory);
+
+/* ---- sending (api_send.c)
+ * ----------------------------------------------------------------------------- */
+
+/* With the lock: queues; waits for room in the window until the deadline (0: does not). The text of
+ * al_last_error() says why not. */
+int ali_send_queue(struct al_client *client, struct ali_send *send, uint64_t deadline,
+                   struct ali_out **ret_out);
+/* The receipt of an answered send. */
+struct al_receipt ali_send_receipt(const struct ali_out *out);
+
+/* ---- requests (api_request.c)
+ * ------------------------------------------------------------------------- */
+
+/* With the lock: finishes what is answered or late. */
+void ali_requests_look(struct al_client *client);
+/* With the lock: calls back one finished request. False: there is none. */
+bool ali_requests_call(struct al_client *client);
+/* Frees all that are left. */
+void ali_requests_deinit(struct al_client *client);
 
 /* ---- the connection (connection.c) --------------------------------------------------------------
  */

@@ -237,7 +237,7 @@ static int tick(struct al_client *client, bool has_read)
     return r < 0 ? r : ali_csession_tick(client->session, al_clock_now());
 }
 
-void ali_client_io(struct al_client *client, bool read)
+static void turn(struct al_client *client, bool read)
 {
     int r = 0;
 
@@ -261,9 +261,22 @@ void ali_client_io(struct al_client *client, bool read)
         write_failed(client, r);
 }
 
-uint64_t ali_client_deadline_ns(const struct al_client *client)
+void ali_client_io(struct al_client *client, bool read)
+{
+    turn(client, read);
+    ali_requests_look(client);
+}
+
+static uint64_t connection_deadline_ns(const struct al_client *client)
 {
     if (client->fd < 0)
         return client->session->goodbye_sent ? AL_NEVER_NS : client->connect_ns;
     return ali_csession_deadline_ns(client->session);
+}
+
+uint64_t ali_client_deadline_ns(const struct al_client *client)
+{
+    uint64_t deadline = connection_deadline_ns(client);
+
+    return deadline < client->requests_ns ? deadline : client->requests_ns;
 }

@@ -19,11 +19,7 @@ static bool call_receipt(struct al_client *client)
     if (!out)
         return false;
     ali_client_unlock(client);
-    receipt = (struct al_receipt){.id = out->id,
-                                  .stream = out->stream,
-                                  .seq = out->seq,
-                                  .durability = (enum al_durability_class)out->durability,
-                                  .duplicate = out->duplicate};
+    receipt = ali_send_receipt(out);
     if (out->error < 0)
         ali_client_failed(out->error, out->detail);
     out->fn(out->ctx, out->error, &receipt);
@@ -133,7 +129,7 @@ static int call_back(struct al_client *client, bool handlers)
 
     while (count < CALLBACKS_AT_ONCE && !atomic_load(&client->stop)) {
         if (!call_notice(client) && !call_receipt(client) && !call_end(client) &&
-            !(handlers && call_handler(client)))
+            !ali_requests_call(client) && !(handlers && call_handler(client)))
             break;
         count++;
     }

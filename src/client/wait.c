@@ -62,7 +62,8 @@ static unsigned something(const struct al_client *client)
     return (session->results ? 1u : 0) | (session->ends && client->end_fn ? 2u : 0) |
            (session->notices && client->notice_fn ? 4u : 0) |
            (ali_csession_is_ready(session, ALI_READY_PULL) ? 8u : 0) |
-           (ali_csession_is_ready(session, ALI_READY_HANDLER) ? 16u : 0);
+           (ali_csession_is_ready(session, ALI_READY_HANDLER) ? 16u : 0) |
+           (client->requests_due ? 32u : 0);
 }
 
 /* For a program that polls al_client_fd() itself: what the library knows shows there. */
@@ -111,10 +112,10 @@ static bool keeper_needed(const struct al_client *client)
            (session->attaches && session->link != ALI_LINK_UP);
 }
 
-/* Does nobody listen although the node may give out a message at any time? */
+/* Does nobody listen although the node may give out a message, or answer a request, at any time? */
 static bool guard_needed(const struct al_client *client)
 {
-    return client->session->attaches && !client->polling && !client->waiting;
+    return (client->session->attaches || client->requests) && !client->polling && !client->waiting;
 }
 
 void ali_client_touch(struct al_client *client)

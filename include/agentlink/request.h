@@ -1,0 +1,83 @@
+/* agentlink/request.h - requests: asking an agent and getting its reply.
+ *
+ * A request is a message whose end is awaited; the reply is the response of the recipient's ack. It
+ * has a *reply-by deadline*: it is the message's life time at the node, and no wait outlasts it. A
+ * client may have many requests under way at once; they survive reconnects and restarts of the
+ * node. al_request() in send.h is the short form for one at a time. */
+#ifndef AGENTLINK_REQUEST_H
+#define AGENTLINK_REQUEST_H
+
+#include <agentlink/send.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Requests of one client that were started and not freed. */
+#define AL_REQUESTS_MAX 4096
+
+/* A request that was started: the program's until al_request_free(). */
+struct al_request;
+
+/* Called by al_client_dispatch() once when the request is finished; `error` as al_request_wait()
+ * says it, with al_last_error() set. `end` is the end of the message, NULL where there is none. May
+ * free the request. */
+typedef void al_request_fn(void *ctx, struct al_request *request, int error,
+                           const struct al_end *end);
+
+/* Options of al_request_start(). Zeroed: every default. */
+struct al_request_options {
+    uint32_t reply_by_ms; /* deadline from now; default 30000, at most 24 days. It is also the
+                             life time (ttl_ms) of a message that has none */
+    al_request_fn *fn;    /* NULL: al_request_wait() */
+    void *ctx;
+};
+
+/* Sends a request and returns without waiting; everything `message` points to is copied.
+ * `options` may be NULL. Requests of one stream are taken in the order of the calls. 0; errors as
+ * al_send_async(); -AL_ERR_LIMIT (AL_REQUESTS_MAX), -AL_ERR_EXISTS (a request with this message id
+ * is under way). What the node refuses later finishes the request. */
+AL_API int al_request_start(struct al_client *client, const struct al_message *message,
+                            const struct al_request_options *options,
+                            struct al_request **ret_request);
+
+/* Waits for the request to finish, at most timeout_ms (0: only looks) and never beyond its
+ * deadline. May be called again, with the same result. ret_end may be NULL; the end stays the
+ * request's.
+ *
+ * -AL_ERR_TIMEOUT: this wait is over, the request is still under way.
+ * Everything else is how it finished:
+ * 0: SUCCESS or PARTIAL_SUCCESS, the reply is the response of the end.
+ * -AL_ERR_NO_REPLY: the deadline has passed. Whoever works on it may still finish.
+ * -AL_ERR_EXPIRED: the message's own life time (ttl_ms), shorter than the deadline, was over.
+ * -AL_ERR_DEAD_LETTERED: FAILED, or retries used up. -AL_ERR_CANCELLED: taken back.
+ * -AL_ERR_UNREACHABLE: the deadline has passed and it never left this process.
+ * -AL_ERR_UNKNOWN_OUTCOME: written, but the deadline passed without a receipt; or ended, and the
+ * node does not keep how. Otherwise why the node refused it, as al_send(). */
+AL_API int al_request_wait(struct al_request *request, int timeout_ms,
+                           const struct al_end **ret_end);
+
+/* The end of the message, NULL: it has not ended or its end is not known. Also of a request that
+ * failed: state, reason. The request's. */
+AL_API const struct al_end *al_request_end(const struct al_request *request);
+/* The receipt of the message; false: there is none yet. */
+AL_API bool al_request_receipt(struct al_request *request, struct al_receipt *ret_receipt);
+/* The id of the message. */
+AL_API struct al_message_id al_request_id(const struct al_request *request);
+
+/* Takes the request back: see al_cancel(). Waits for the node's answer (request_timeout_ms, and not
+ * beyond the deadline). 0: nobody will do it (any more); the request is finished with
+ * -AL_ERR_CANCELLED. -AL_ERR_ALREADY_ENDED: too late, it has finished or its end is on the way.
+ * Otherwise errors of al_cancel(); the request is under way as before. */
+AL_API int al_request_cancel(struct al_request *request);
+
+/* Frees the request; one that is under way is not awaited any more, its message stays. Not while
+ * another thread uses it. al_client_close() and al_client_abort() free those that are left. NULL is
+ * accepted. */
+AL_API void al_request_free(struct al_request *request);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,308 @@
+/* test_requests.c - requests over every transport: many at once, deadlines, cancellation, nodes
+ * that go away. test_requests inproc|file|unix [FILTER]. */
+#include "transport.h"
+#include <stdio.h>
+#include <string.h>
+
+/* The next message, answered with its own text. */
+static void answer_one(struct al_client *worker)
+{
+    struct al_delivery *d = receive(worker);
+    struct al_ack_options ack = {.response = d->message.payload,
+                                 .response_size = d->message.payload_size};
+
+    ok(al_ack(d, &ack));
+    ok(al_client_flush(worker, 5000));
+}
+
+static void assert_reply(const struct al_end *end, const char *text)
+{
+    assert_int_equal(end->response_size, strlen(text));
+    assert_memory_equal(end->response, text, strlen(text));
+}
+
+static struct al_request *start(struct al_client *client, const char *to, const char *text,
+                                uint32_t reply_by_ms)
+{
+    struct al_message message = text_message("asker", to, text);
+    struct al_request_options options = {.reply_by_ms = reply_by_ms};
+    struct al_request *request;
+
+    ok(al_request_start(client, &message, &options, &request));
+    return request;
+}
+
+/* ---- many at once ------------------------------------------------------------------------- */
+
+static void test_waits_in_any_order(void **state)
+{
+    struct al_client *asker = bus_open(*state), *worker = bus_open(*state);
+    struct al_request *requests[20];
+    const struct al_end *end;
+    struct al_client_info info;
+    struct al_receipt receipt;
+    char text[8];
+
+    ok(al_attach(worker, "b", NULL));
+    for (int i = 0; i < 20; i++) {
+        snprintf(text, sizeof(text), "%d", i);
+        requests[i] = start(asker, "b", text, 0);
+    }
+    assert_int_equal(al_request_wait(requests[0], 0, &end), -AL_ERR_TIMEOUT);
+    al_client_get_info(asker, &info);
+    assert_int_equal(info.outstanding, 20);
+    for (int i = 0; i < 20; i++)
+        answer_one(worker);
+    for (int i = 19; i >= 0; i--) {
+        snprintf(text, sizeof(text), "%d", i);
+        ok(al_request_wait(requests[i], 5000, &end));
+        assert_reply(end, text);
+        ok(al_request_wait(requests[i], 0, &end)); /* again: the same */
+        assert_reply(end, text);
+        assert_true(al_request_receipt(requests[i], &receipt));
+        assert_int_equal(receipt.seq, i + 1);
+        assert_int_equal(al_request_cancel(requests[i]), -AL_ERR_ALREADY_ENDED);
+        al_request_free(requests[i]);
+    }
+    al_client_get_info(asker, &info);
+    assert_int_equal(info.outstanding, 0);
+    assert_int_equal(info.requests, 20);
+    assert_int_equal(info.replies, 20);
+    bus_close(worker);
+    bus_close(asker);
+}
+
+struct calls {
+    unsigned count, good, late, refused;
+};
+
+static void called(void *ctx, struct al_request *request, int error, const struct al_end *end)
+{
+    struct calls *calls = ctx;
+
+    calls->count++;
+    if (error == 0) {
+        assert_non_null(end);
+        calls->good++;
+    } else if (error == -AL_ERR_NO_REPLY) {
+        assert_null(end);
+        assert_non_null(strstr(al_last_error(), "by the deadline"));
+        calls->late++;
+    } else {
+        assert_int_equal(error, -AL_ERR_UNKNOWN_AGENT);
+        assert_non_null(strstr(al_last_error(), "nobody"));
+        calls->refused++;
+    }
+    al_request_free(request);
+}
+
+static void test_calls_back(void **state)
+{
+    struct al_client *asker = bus_open(*state), *worker = bus_open(*state);
+    struct calls calls = {0, 0, 0, 0};
+    struct al_request_options options = {.reply_by_ms = 5000, .fn = called, .ctx = &calls};
+    struct al_message message = text_message("asker", "b", "good");
+    struct al_request *request;
+
+    ok(al_attach(worker, "b", NULL));
+    ok(al_agent_add(worker, "idle"));
+    for (int i = 0; i < 10; i++)
+        ok(al_request_start(asker, &message, &options, &request));
+    message.to = "nobody";
+    ok(al_request_start(asker, &message, &options, &request));
+    message.to = "idle";
+    options.reply_by_ms = 1500;
+    message.ttl_ms = 60000;
+    ok(al_request_start(asker, &message, &options, &request));
+    for (int i = 0; i < 10; i++)
+        answer_one(worker);
+    while (calls.count < 12)
+        assert_true(al_client_dispatch(asker, 5000) > 0);
+    assert_int_equal(calls.good, 10);
+    assert_int_equal(calls.late, 1);
+    assert_int_equal(calls.refused, 1);
+    assert_int_equal(al_client_dispatch(asker, 0), 0);
+    bus_close(worker);
+    bus_close(asker);
+}
+
+/* ---- deadlines and refusals --------------------------------------------------------------- */
+
+static int finished(struct al_request *request)
+{
+    int r = al_request_wait(request, 5000, NULL);
+
+    assert_int_not_equal(r, -AL_ERR_TIMEOUT);
+    return r;
+}
+
+static void test_ends_are_distinct(void **state)
+{
+    struct al_client *asker = bus_open(*state), *worker = bus_open(*state);
+    struct al_ack_options failed = {.status = AL_ACK_FAILED, .reason = "cannot"};
+    struct al_message message = text_message("asker", "b", "short");
+    struct al_request_options options = {.reply_by_ms = 5000};
+    struct al_request *request;
+    struct al_client_info info;
+
+    ok(al_attach(worker, "b", NULL));
+    request = start(asker, "b", "late", 1500);
+    assert_int_equal(al_request_wait(request, 10, NULL), -AL_ERR_TIMEOUT);
+    assert_non_null(strstr(al_last_error(), "still under way"));
+    assert_int_equal(finished(request), -AL_ERR_NO_REPLY);
+    assert_null(al_request_end(request));
+    al_request_free(request);
+    answer_one(worker); /* its reply is not missed by anybody */
+
+    request = start(asker, "b", "bad", 0);
+    ok(al_ack(receive(worker), &failed));
+    assert_int_equal(finished(request), -AL_ERR_DEAD_LETTERED);
+    assert_non_null(strstr(al_last_error(), "cannot"));
+    assert_int_equal(al_request_end(request)->state, AL_RECORD_FAILED);
+    al_request_free(request);
+
+    bus_close(worker);
+    message.ttl_ms = 50;
+    ok(al_request_start(asker, &message, &options, &request));
+    assert_int_equal(finished(request), -AL_ERR_EXPIRED);
+    al_request_free(request);
+    al_client_get_info(asker, &info);
+    assert_int_equal(info.no_replies, 1);
+    assert_int_equal(info.replies, 0);
+    bus_close(asker);
+}
+
+static void test_refused_at_once(void **state)
+{
+    struct al_client *asker = bus_open(*state);
+    struct al_message message = text_message("asker", "No Name", "x");
+    struct al_request_options options = {.reply_by_ms = UINT32_MAX};
+    struct al_request *requests[AL_REQUESTS_MAX], *request = NULL;
+
+    ok(al_agent_add(asker, "b"));
+    assert_int_equal(al_request_start(asker, &message, NULL, &request), -AL_ERR_BAD_NAME);
+    message.to = "b";
+    assert_int_equal(al_request_start(asker, &message, &options, &request), -AL_ERR_INVALID);
+    ok(al_message_id_random(&message.id));
+    ok(al_request_start(asker, &message, NULL, &request));
+    assert_int_equal(al_message_id_compare(&message.id, &(struct al_message_id){{0}}) != 0, 1);
+    assert_int_equal(al_request_start(asker, &message, NULL, &requests[0]), -AL_ERR_EXISTS);
+    al_request_free(request);
+    memset(&message.id, 0, sizeof(message.id));
+    message.to = "nobody";
+    for (int i = 0; i < AL_REQUESTS_MAX; i++) {
+        while (al_request_start(asker, &message, NULL, &requests[i]) == -AL_ERR_BUSY)
+            ok(al_client_dispatch(asker, 1000));
+    }
+    assert_int_equal(al_request_start(asker, &message, NULL, &request), -AL_ERR_LIMIT);
+    assert_int_equal(finished(requests[7]), -AL_ERR_UNKNOWN_AGENT);
+    bus_close(asker); /* frees those that are left */
+}
+
+/* ---- taking back -------------------------------------------------------------------------- */
+
+static void test_cancel(void **state)
+{
+    struct al_client *asker = bus_open(*state), *worker = bus_open(*state);
+    struct al_request *first, *second;
+    struct al_delivery *d;
+
+    ok(al_attach(worker, "b", NULL));
+    first = start(asker, "b", "first", 0);
+    second = start(asker, "b", "second", 0);
+    d = receive(worker);
+    assert_text(d, "first");
+    ok(al_request_cancel(second)); /* waits */
+    ok(al_request_cancel(second)); /* and is taken back already */
+    assert_int_equal(finished(second), -AL_ERR_CANCELLED);
+    ok(al_request_cancel(first)); /* is with the worker */
+    assert_int_equal(finished(first), -AL_ERR_CANCELLED);
+    while (!al_delivery_is_lost(d)) /* whose lease is void */
+        (void)al_receive(worker, 10, &d);
+    al_delivery_drop(d);
+    al_request_free(first);
+    al_request_free(second);
+    first = start(asker, "b", "third", 0);
+    answer_one(worker);
+    ok(finished(first));
+    al_request_free(first);
+    bus_close(worker);
+    bus_close(asker);
+}
+
+static void test_cancel_unsent(void **state)
+{
+    const struct bus *bus = *state;
+    struct al_client_options options = {.node = "unix:/tmp/al-no-such-socket",
+                                        .connect_later = true};
+    struct al_client *asker;
+    struct al_request *request;
+
+    (void)bus;
+    ok(al_client_open(&options, &asker));
+    request = start(asker, "b", "x", 0);
+    ok(al_request_cancel(request));
+    assert_int_equal(finished(request), -AL_ERR_CANCELLED);
+    al_request_free(request);
+    request = start(asker, "b", "x", 30);
+    assert_int_equal(finished(request), -AL_ERR_UNREACHABLE);
+    al_request_free(request);
+    (void)start(asker, "b", "left", 0);
+    ok(al_client_close(asker, 0) == -AL_ERR_UNKNOWN_OUTCOME ? 0 : -1);
+}
+
+/* ---- nodes that go away ------------------------------------------------------------------- */
+
+static void test_survives_a_restart(void **state)
+{
+    struct bus *bus = *state;
+    struct al_client *asker, *worker;
+    struct al_request *requests[6];
+    const struct al_end *end;
+    char text[8];
+
+    if (!bus->is_unix)
+        return; /* an embedded node lives and dies with its clients */
+    asker = bus_open(bus);
+    worker = bus_open(bus);
+    ok(al_attach(worker, "b", NULL));
+    for (int i = 0; i < 6; i++) {
+        snprintf(text, sizeof(text), "%d", i);
+        requests[i] = start(asker, "b", text, 20000);
+        if (i % 2 == 0) {
+            bus_stop(bus); /* before the receipt, often */
+            bus_start(bus);
+        }
+    }
+    for (int i = 0; i < 6; i++) {
+        answer_one(worker);
+        if (i % 2) {
+            bus_stop(bus); /* before the end is heard, often */
+            bus_start(bus);
+        }
+    }
+    for (int i = 0; i < 6; i++) {
+        snprintf(text, sizeof(text), "%d", i);
+        ok(al_request_wait(requests[i], 10000, &end));
+        assert_reply(end, text);
+        al_request_free(requests[i]);
+    }
+    bus_close(worker);
+    bus_close(asker);
+}
+
+int main(int argc, char **argv)
+{
+#define T(name) cmocka_unit_test_setup_teardown(test_##name, bus_setup, bus_teardown)
+    const struct CMUnitTest tests[] = {
+        T(waits_in_any_order), T(calls_back), T(ends_are_distinct),
+        T(refused_at_once),    T(cancel),     T(cancel_unsent),
+        T(survives_a_restart),
+    };
+
+    if (argc > 1)
+        bus_transport = argv[1];
+    if (argc > 2)
+        cmocka_set_test_filter(argv[2]);
+    return cmocka_run_group_tests_name(bus_transport, tests, NULL, NULL);
+}
