@@ -24,13 +24,13 @@ enum room { ROOM_CORE, ROOM_STORE, ROOM_DRIVER };
 
 static const struct plant {
     enum room room;
-    uint32_t bit;
+    uint64_t bit;
     const char *name, *text;
 } plants[] = {
-#define AL_X(symbol, name, text) {ROOM_CORE, 1u << ALI_PLANT_##symbol, name, text},
+#define AL_X(symbol, name, text) {ROOM_CORE, 1ull << ALI_PLANT_##symbol, name, text},
     AL_CORE_PLANTS(AL_X)
 #undef AL_X
-#define AL_X(symbol, name, text) {ROOM_STORE, 1u << AL_PLANT_STORE_##symbol, name, text},
+#define AL_X(symbol, name, text) {ROOM_STORE, 1ull << AL_PLANT_STORE_##symbol, name, text},
         AL_STORE_PLANTS(AL_X)
 #undef AL_X
             {ROOM_DRIVER, SIM_PLANT_EARLY_SEND, "early-send",

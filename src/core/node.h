@@ -66,7 +66,7 @@ struct al_node_config {
     struct al_breaker_policy breaker;
     const struct al_kind_policy *kinds; /* defaults; what is registered counts before them */
     uint32_t kind_count;
-    uint32_t plants; /* simulator builds: bits of planted bugs; 0 everywhere else */
+    uint64_t plants; /* simulator builds: bits of planted bugs; 0 everywhere else */
 };
 
 /* Fills in every default but hash_seed, random_seed. */

@@ -34,7 +34,9 @@ enum ali_plant {
 #define AL_X(symbol, name, doc) ALI_PLANT_##symbol,
     AL_CORE_PLANTS(AL_X)
 #undef AL_X
+        ALI_PLANT_COUNT
 };
+_Static_assert(ALI_PLANT_COUNT <= 64, "one bit each");
 
 #ifdef AL_PLANTS
 #define AL_PLANT(node, symbol) ((node)->config.plants >> ALI_PLANT_##symbol & 1u)

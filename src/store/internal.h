@@ -95,7 +95,7 @@ struct ali_table {
 struct ali_reader {
     const struct al_alloc *alloc;
     struct al_disk *disk;
-    uint32_t plants;
+    uint64_t plants;
     struct al_disk_file *file;
     char name[ALI_NAME_CAP];
     uint8_t *mem;

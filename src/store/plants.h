@@ -34,6 +34,7 @@ enum al_store_plant {
 #undef AL_X
         AL_PLANT_STORE_COUNT
 };
+_Static_assert(AL_PLANT_STORE_COUNT <= 64, "one bit each");
 
 /* AL_PLANT asks a store, AL_PLANT_BITS a copy of its bits. */
 #ifdef AL_PLANTS

@@ -28,7 +28,7 @@ struct al_store_config {
     uint64_t first_segment_bytes; /* 0: default (1 MiB): start-up stays instant */
     uint64_t reserve_bytes;       /* kept free on the disk for acks; 0: default (64 MiB) */
     uint64_t random_seed;         /* of segment salts */
-    uint32_t plants;              /* simulator builds: bits of planted bugs; 0 everywhere else */
+    uint64_t plants;              /* simulator builds: bits of planted bugs; 0 everywhere else */
 };
 
 /* What recovery found; texts are for people. */
