@@ -12,6 +12,7 @@
  *   request.h  many requests at once, with deadlines and cancellation
  *   receive.h  receiving, acknowledging, handlers
  *   admin.h    delivery records, agents, streams, dead letters, status, metrics
+ *   groups.h   groups: members, posts, history, proof
  *   health.h   key figures, health and alerts of the node
  *   kinds.h    kinds of messages: lease times, retries, breakers, metrics
  *
@@ -43,6 +44,7 @@
 #include <agentlink/admin.h>
 #include <agentlink/client.h>
 #include <agentlink/errors.h>
+#include <agentlink/groups.h>
 #include <agentlink/health.h>
 #include <agentlink/kinds.h>
 #include <agentlink/message.h>

@@ -65,7 +65,7 @@ enum al_message_flag {
 struct al_message {
     struct al_message_id id;  /* zero when sending: the library makes one, see the receipt */
     const char *from;         /* sending agent; need not exist */
-    const char *to;           /* receiving agent; must exist */
+    const char *to;           /* receiving agent, must exist; or group:NAME, see groups.h */
     const char *kind;         /* what kind of message: [A-Za-z0-9._:/-]{1,64}; selects the retry
                                  policy; may be none */
     const char *key;          /* idempotency key: a second send with the same key by the same

@@ -12,7 +12,8 @@
  * (messages and state of one commit).
  *
  * SUCCESS and PARTIAL are stored; FAILED is not, so that a dead letter that is sent again is
- * processed. Volatile messages are not stored. */
+ * processed. Volatile messages are not stored. A group's message stands there once for each member
+ * that uses the store, under an id of its own: al_processed_has() does not know it. */
 #ifndef AGENTLINK_PROCESSED_H
 #define AGENTLINK_PROCESSED_H
 

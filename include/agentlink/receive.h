@@ -55,6 +55,8 @@ AL_API int al_set_credit(struct al_client *client, const char *agent, uint32_t c
  * program holds stay valid memory until they are settled or dropped. 0, -AL_ERR_NOT_ATTACHED. */
 AL_API int al_detach(struct al_client *client, const char *agent, bool keep_leases);
 
+struct al_group_place;
+
 /* A received message. Read only; valid until it is settled or dropped. */
 struct al_delivery {
     struct al_message message;
@@ -67,6 +69,8 @@ struct al_delivery {
     uint32_t lease_ms;    /* lease time; renewed by the library */
     uint64_t admitted_ms; /* the node's wall clock when it took the message */
     uint32_t missing;     /* messages of this sender that were given up just before this one */
+    const struct al_group_place *group; /* NULL, or where it stands in the group it came through:
+                                           see groups.h; `seq` is then the group's sequence */
 };
 
 /* Waits for a message of any agent that is attached without a handler.

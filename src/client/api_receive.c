@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "client/client.h"
 #include "client/processed.h"
+#include "crypto/hash.h"
 #include "os/clock.h"
 #include <assert.h>
 #include <errno.h>
@@ -219,15 +220,29 @@ static struct al_processed *store_of(const struct ali_delivery *delivery)
                                                  : NULL;
 }
 
+/* Under which id it stands there. A group's message comes to each member under the same one. */
+static struct al_message_id store_id(const struct ali_delivery *delivery)
+{
+    const struct al_delivery *pub = &delivery->pub;
+    struct al_str parts[2] = {al_str_c(pub->agent), al_str_of(pub->message.id.bytes, 16)};
+    struct al_message_id id = pub->message.id;
+
+    if (pub->group)
+        al_digest128(parts, 2, id.bytes);
+    return id;
+}
+
 bool ali_client_answers(struct al_client *client, struct ali_delivery *delivery)
 {
     struct al_processed *store = store_of(delivery);
     struct ali_processed_answer *answer;
+    struct al_message_id id;
     int found, r;
 
     if (!store)
         return false;
-    found = ali_processed_find(store, &delivery->pub.message.id, &answer);
+    id = store_id(delivery);
+    found = ali_processed_find(store, &id, &answer);
     if (found == 0)
         return false;
     if (found < 0) { /* not known: better later than twice */
@@ -249,14 +264,16 @@ int ali_client_ack(struct al_client *client, struct ali_delivery *delivery,
                    const struct al_ack_options *options)
 {
     struct al_processed *store = store_of(delivery);
+    struct al_message_id id;
     int r = 0;
 
     if (store && !(options && options->status == AL_ACK_FAILED)) {
         r = ali_csession_check_ack(client->session, delivery, options);
         if (r < 0)
             return r;
+        id = store_id(delivery);
         ali_client_unlock(client); /* it waits for the disk */
-        r = ali_processed_put(store, &delivery->pub.message.id, options);
+        r = ali_processed_put(store, &id, options);
         ali_client_lock(client);
     }
     return r < 0 ? r : ali_csession_ack(client->session, delivery, options, al_clock_now());

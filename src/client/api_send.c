@@ -27,7 +27,7 @@ static int explain(const struct al_client *client, const struct al_message *mess
     case AL_E_BAD_NAME:
         if (!al_name_is_valid(al_str_c(message->from)))
             return explain_name(error, "from", message->from);
-        if (!al_name_is_valid(al_str_c(message->to)))
+        if (!ali_recipient_is_valid(al_str_c(message->to)))
             return explain_name(error, "to", message->to);
         return explain_name(error, "reply_to", message->reply_to);
     case AL_E_TOO_LARGE:

@@ -56,7 +56,7 @@ static bool key_eq(const void *ctx, uint32_t ref)
 
 static int key_check(const struct stream_key *key)
 {
-    if (!al_name_is_valid(key->from) || !al_name_is_valid(key->to))
+    if (!al_name_is_valid(key->from) || !ali_recipient_is_valid(key->to))
         return -AL_E_BAD_NAME;
     if (key->label.n > AL_LABEL_MAX || !al_text_is_plain(key->label) ||
         key->priority >= AL_PRIORITY_COUNT)
@@ -233,13 +233,20 @@ int ali_channel_get(struct ali_csession *session, const struct al_message *messa
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
+/* A hole in a group would be one for all its members: there a gap is waited for, always. */
+static uint8_t gap_flags(const struct ali_csession *session, const struct ali_channel *channel)
+{
+    return (uint8_t)(AL_GAPS_WAIT +
+                     (al_group_name_is_valid(channel->to) ? AL_GAP_WAIT : session->config.gaps));
+}
+
 static int channel_open(struct ali_csession *session, struct ali_channel *channel)
 {
     struct al_msg_channel_open m = {.channel = channel->number,
                                     .producer = session->producer,
                                     .first_pseq = channel->next_pseq,
                                     .priority = channel->priority,
-                                    .flags = (uint8_t)(AL_GAPS_WAIT + session->config.gaps),
+                                    .flags = gap_flags(session, channel),
                                     .from = channel->from,
                                     .to = channel->to,
                                     .label = channel->label};

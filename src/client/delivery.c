@@ -3,38 +3,33 @@
 #include "client/session.h"
 #include <assert.h>
 
-int ali_delivery_new(struct ali_csession *session, const struct al_msg_deliver *m,
-                     const char *agent, struct ali_delivery **ret_delivery)
+/* A block for a delivery with `size` bytes behind it, listed with its session. */
+static struct ali_delivery *take_block(struct ali_csession *session, size_t size)
 {
-    struct al_msg_envelope envelope;
     struct ali_delivery *delivery;
-    struct al_str missing;
-    size_t header_count, size;
-    int64_t view_size;
-    uint8_t *room;
-    int r;
 
-    r = al_decode_envelope(m->envelope, &envelope);
-    if (r < 0)
-        return r;
-    view_size = ali_message_view_size(&envelope, &header_count);
-    if (view_size < 0)
-        return (int)view_size;
-    size = sizeof(*delivery) + (size_t)view_size + strlen(agent) + m->from.n + m->label.n + 3;
+    size += sizeof(*delivery);
     delivery = al_alloc_new(&session->config.alloc, size);
     if (!delivery)
-        return -AL_E_NOMEM;
+        return NULL;
     memset(delivery, 0, sizeof(*delivery));
     delivery->size = size;
     delivery->client = session->config.client;
-    room = ali_message_view(&envelope, header_count, (uint8_t *)(delivery + 1),
-                            &delivery->pub.message);
-    delivery->pub.message.from = ali_text_copy(&room, m->from);
-    delivery->pub.message.stream = ali_text_copy(&room, m->label);
-    delivery->pub.message.to = ali_text_copy(&room, al_str_c(agent));
-    assert(room <= (uint8_t *)delivery + size);
+    delivery->all_next = session->deliveries;
+    delivery->all_link = &session->deliveries;
+    if (delivery->all_next)
+        delivery->all_next->all_link = &delivery->all_next;
+    session->deliveries = delivery;
+    return delivery;
+}
+
+/* The fields that are numbers. */
+static void fill_numbers(const struct ali_csession *session, const struct al_msg_deliver *m,
+                         struct ali_delivery *delivery)
+{
+    struct al_str missing;
+
     delivery->pub.message.priority = m->priority;
-    delivery->pub.agent = delivery->pub.message.to;
     delivery->pub.stream = m->stream;
     delivery->pub.seq = m->seq;
     delivery->pub.prev_seq = m->prev_seq;
@@ -47,11 +42,49 @@ int ali_delivery_new(struct ali_csession *session, const struct al_msg_deliver *
         delivery->pub.missing = al_get16(missing.p);
     delivery->lease = m->lease;
     delivery->lease_ms = m->lease_ms;
-    delivery->all_next = session->deliveries;
-    delivery->all_link = &session->deliveries;
-    if (delivery->all_next)
-        delivery->all_next->all_link = &delivery->all_next;
-    session->deliveries = delivery;
+}
+
+int ali_delivery_new(struct ali_csession *session, const struct al_msg_deliver *m,
+                     const char *agent, struct ali_delivery **ret_delivery)
+{
+    struct al_msg_envelope envelope;
+    struct ali_delivery *delivery;
+    struct al_group_place place;
+    struct al_str group = {NULL, 0};
+    size_t header_count;
+    int64_t size;
+    uint8_t *room;
+    int r;
+
+    r = al_decode_envelope(m->envelope, &envelope);
+    if (r == 0)
+        r = ali_group_place(session, m, envelope.kind, &place, &group);
+    if (r < 0)
+        return r;
+    size = ali_message_view_size(&envelope, &header_count);
+    if (size < 0)
+        return (int)size;
+    size += (int64_t)(strlen(agent) + m->from.n + m->label.n + 3);
+    size += group.n ? (int64_t)(sizeof(place) + group.n + 1) : 0;
+    delivery = take_block(session, (size_t)size);
+    if (!delivery)
+        return -AL_E_NOMEM;
+    room = (uint8_t *)(delivery + 1);
+    if (group.n) { /* in front: it is aligned */
+        delivery->pub.group = memcpy(room, &place, sizeof(place));
+        room += sizeof(place);
+    }
+    room = ali_message_view(&envelope, header_count, room, &delivery->pub.message);
+    delivery->pub.message.from = ali_text_copy(&room, m->from);
+    delivery->pub.message.stream = ali_text_copy(&room, m->label);
+    delivery->pub.agent = ali_text_copy(&room, al_str_c(agent));
+    delivery->pub.message.to = delivery->pub.agent;
+    if (group.n) {
+        delivery->pub.message.to = ali_text_copy(&room, group);
+        ((struct al_group_place *)(void *)(delivery + 1))->name = delivery->pub.message.to;
+    }
+    assert(room <= (uint8_t *)delivery + delivery->size);
+    fill_numbers(session, m, delivery);
     *ret_delivery = delivery;
     return 0;
 }

@@ -35,6 +35,11 @@ int ali_message_check(const struct al_message *message, uint32_t payload_max)
     return 0;
 }
 
+bool ali_recipient_is_valid(struct al_str name)
+{
+    return al_name_is_valid(name) || al_group_name_is_valid(name);
+}
+
 static bool utf8_fits(const char *text)
 {
     return al_utf8_is_valid(al_str_c(text));

@@ -315,6 +315,9 @@ static int handle_frame(struct ali_csession *session, const struct al_frame *fra
     case AL_MSG_KIND_ROW:
     case AL_MSG_BREAKER_ROW:
     case AL_MSG_SCHEDULE_ROW:
+    case AL_MSG_GROUP_ROW:
+    case AL_MSG_GROUP_MEMBER:
+    case AL_MSG_GROUP_ENTRY:
     case AL_MSG_FIGURES:
     case AL_MSG_HEALTH_ROW:
     case AL_MSG_ALERT_ROW:

@@ -560,6 +560,8 @@ int ali_message_check(const struct al_message *message, uint32_t payload_max);
 /* Says in words which field is wrong in a message that was found invalid here or by its channel;
  * NULL: none. */
 const char *ali_message_flaw(const struct al_message *message);
+/* True for the name of an agent or a group. */
+bool ali_recipient_is_valid(struct al_str name);
 /* Encodes headers and ext into the buffers and fills in the envelope, which views them and the
  * message. 0, -AL_E_TOO_LARGE, -AL_E_INVALID, -AL_E_NOMEM. */
 int ali_message_envelope(const struct al_message *message, struct al_buf *headers,
@@ -574,5 +576,14 @@ uint8_t *ali_message_view(const struct al_msg_envelope *envelope, size_t header_
                           uint8_t *room, struct al_message *ret_message);
 /* Copies a text and a NUL to *room and moves it on; returns the copy. */
 char *ali_text_copy(uint8_t **room, struct al_str text);
+
+/* ---- groups (group_chain.c)
+ * ------------------------------------------------------------------------------- */
+
+/* Where the message of the DELIVER that is being handled stands in its group, whose name is
+ * *ret_group; the place has no name yet. *ret_group is empty if it is of no group. 0, or
+ * -AL_E_PROTOCOL. */
+int ali_group_place(const struct ali_csession *session, const struct al_msg_deliver *m,
+                    struct al_str kind, struct al_group_place *ret_place, struct al_str *ret_group);
 
 #endif
