@@ -307,6 +307,9 @@ void sim_told_refused(struct sim *sim, struct sim_message *message, int code)
     if (message->receipted)
         sim_fail(sim, "message %u has a receipt and is refused: %s", message->number,
                  al_error_name(code));
+    /* A number of this life was given up: a copy from an earlier one may have come in meanwhile. */
+    if (code == AL_E_GAP_CLOSED && message->sent_life != sim->clients[message->sender].life)
+        return;
     message->refused = code != AL_E_KEY_DEAD;
     if (message->stream && code != AL_E_KEY_DEAD)
         sim_fail(sim, "message %u is at %u:%llu and is refused: %s", message->number,

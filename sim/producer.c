@@ -121,8 +121,10 @@ static void send_item(struct sim *sim, struct sim_client *client, uint32_t numbe
 
     sim_message_envelope(sim, message, &p->envelope);
     m.envelope = al_str_of(p->envelope.data, p->envelope.size);
-    if (!message->sent)
+    if (!message->sent) {
         message->sent_ns = sim->mono_ns;
+        message->sent_life = client->life;
+    }
     message->sent = true;
     if (c->lossy.gaps) { /* answers are not counted here: some frames have none, some have two */
         sim_lossy_publish(sim, client, &c->lossy, &m);

@@ -11,43 +11,92 @@
 #define HOLE_TAG   1u
 #define UNTOLD_MAX (UINT16_MAX >> ALI_SKIPPED_SHIFT)
 
-static int holes_reserve(struct al_node *node)
+static void holes_free(struct al_node *node, struct ali_holes *holes)
 {
-    if (!node->v.prepared_holes)
-        node->v.prepared_holes =
-            al_alloc_zero(&node->alloc, ALI_HOLES_MAX * sizeof(*node->v.prepared_holes));
-    return node->v.prepared_holes ? 0 : -AL_E_NOMEM;
-}
-
-/* Gives the track what holes_reserve has made, if it has none. */
-static void holes_take(struct al_node *node, struct ali_track *track)
-{
-    if (track->d.holes)
-        return;
-    track->d.holes = node->v.prepared_holes;
-    node->v.prepared_holes = NULL;
+    if (holes)
+        al_alloc_free(&node->alloc, holes, sizeof(*holes) + holes->cap * sizeof(holes->list[0]));
 }
 
 void ali_holes_free(struct al_node *node, struct ali_track *track)
 {
-    al_alloc_free(&node->alloc, track->d.holes, ALI_HOLES_MAX * sizeof(*track->d.holes));
+    holes_free(node, track->d.holes);
     track->d.holes = NULL;
 }
 
-static void holes_add(struct ali_track *track, struct ali_hole hole)
+void ali_holes_deinit(struct al_node *node)
 {
-    struct ali_hole *holes = track->d.holes;
+    holes_free(node, node->v.prepared_holes);
+    node->v.prepared_holes = NULL;
+}
 
-    if (track->d.hole_count && holes[track->d.hole_count - 1].last + 1 == hole.first) {
-        holes[track->d.hole_count - 1].last = hole.last;
+/* Prepares a list for at least `cap` of them. */
+static int holes_prepare(struct al_node *node, uint32_t cap)
+{
+    struct ali_holes *holes = node->v.prepared_holes;
+
+    if (holes && holes->cap >= cap)
+        return 0;
+    ali_holes_deinit(node);
+    holes = al_alloc_zero(&node->alloc, sizeof(*holes) + cap * sizeof(holes->list[0]));
+    if (!holes)
+        return -AL_E_NOMEM;
+    holes->cap = cap;
+    node->v.prepared_holes = holes;
+    return 0;
+}
+
+/* Makes sure that one more has a place. */
+static int holes_reserve(struct al_node *node, const struct ali_track *track)
+{
+    const struct ali_holes *holes = track ? track->d.holes : NULL;
+
+    if (!holes)
+        return holes_prepare(node, ALI_HOLES_MIN);
+    if (holes->count < holes->cap || holes->cap == ALI_HOLES_MAX)
+        return 0;
+    return holes_prepare(node, 2 * holes->cap);
+}
+
+/* Gives the track what was prepared, if it has no place left. */
+static void holes_take(struct al_node *node, struct ali_track *track)
+{
+    struct ali_holes *old = track->d.holes, *holes = node->v.prepared_holes;
+
+    if (old && (old->count < old->cap || old->cap == ALI_HOLES_MAX))
+        return;
+    if (old) {
+        memcpy(holes->list, old->list, old->count * sizeof(old->list[0]));
+        holes->count = old->count;
+        holes_free(node, old);
+    }
+    track->d.holes = holes;
+    node->v.prepared_holes = NULL;
+}
+
+/* Forgets those that no client can send again: it keeps a window. */
+static void holes_prune(struct ali_holes *holes, uint64_t high)
+{
+    uint32_t old = 0;
+
+    while (old < holes->count && high - holes->list[old].last > AL_PUBLISH_WINDOW)
+        old++;
+    holes->count -= old;
+    memmove(holes->list, holes->list + old, holes->count * sizeof(holes->list[0]));
+}
+
+static void holes_add(struct ali_holes *holes, struct ali_hole hole)
+{
+    holes_prune(holes, hole.last);
+    if (holes->count && holes->list[holes->count - 1].last + 1 == hole.first) {
+        holes->list[holes->count - 1].last = hole.last;
         return;
     }
-    if (track->d.hole_count == ALI_HOLES_MAX) {
-        holes[0].last = holes[1].last;
-        track->d.hole_count--;
-        memmove(holes + 1, holes + 2, (ALI_HOLES_MAX - 2) * sizeof(*holes));
+    if (holes->count == ALI_HOLES_MAX) {
+        holes->list[0].last = holes->list[1].last;
+        holes->count--;
+        memmove(holes->list + 1, holes->list + 2, (holes->count - 1) * sizeof(holes->list[0]));
     }
-    holes[track->d.hole_count++] = hole;
+    holes->list[holes->count++] = hole;
 }
 
 int ali_prepare_gap(struct al_node *node, const struct ali_rec_gap *r)
@@ -61,7 +110,7 @@ int ali_prepare_gap(struct al_node *node, const struct ali_rec_gap *r)
     track = ali_find_track(node, stream, producer);
     if (track != AL_REF_NONE && r->first <= ali_track_at(node, track)->d.high)
         return -AL_E_DAMAGED;
-    e = holes_reserve(node);
+    e = holes_reserve(node, track == AL_REF_NONE ? NULL : ali_track_at(node, track));
     if (e == 0 && track == AL_REF_NONE) {
         e = al_pool_reserve(&node->tracks, 1);
         if (e == 0)
@@ -88,7 +137,7 @@ void ali_apply_gap(struct al_node *node, uint64_t lsn, const struct ali_rec_gap 
     track = ali_track_at(node, ref);
     ali_touch(node, ALI_PART_TRACK, ref, &track->object);
     holes_take(node, track);
-    holes_add(track, (struct ali_hole){r->first, r->last});
+    holes_add(track->d.holes, (struct ali_hole){r->first, r->last});
     track->d.high = r->last;
     track->d.run_pseq = 0;
     untold = track->d.untold + (r->last - r->first + 1);
@@ -106,11 +155,11 @@ int ali_gap_put(const struct ali_track *track, const struct ali_item_track *item
     if (r < 0)
         return r;
     al_put16(holes, track->d.untold);
-    for (uint32_t i = 0; i < track->d.hole_count; i++) {
-        al_put64(holes + 2 + (size_t)16 * i, track->d.holes[i].first);
-        al_put64(holes + 10 + (size_t)16 * i, track->d.holes[i].last);
+    for (uint32_t i = 0; i < track->d.holes->count; i++) {
+        al_put64(holes + 2 + (size_t)16 * i, track->d.holes->list[i].first);
+        al_put64(holes + 10 + (size_t)16 * i, track->d.holes->list[i].last);
     }
-    r = al_ext_put(out, HOLE_TAG, al_str_of(holes, 2 + 16u * track->d.hole_count));
+    r = al_ext_put(out, HOLE_TAG, al_str_of(holes, 2 + 16u * track->d.holes->count));
     if (r == 0)
         al_put32(out->data + at, (uint32_t)(out->size - at - 4));
     return r;
@@ -121,6 +170,7 @@ int ali_gap_load(struct al_node *node, struct al_str body)
     struct ali_item_track item;
     struct ali_track *track;
     struct al_str holes;
+    uint32_t count, cap = ALI_HOLES_MIN;
     uint64_t last = 0;
     size_t fixed = 0;
 
@@ -136,21 +186,23 @@ int ali_gap_load(struct al_node *node, struct al_str body)
     if (holes.n < 18 || holes.n > 2 + 16 * ALI_HOLES_MAX || (holes.n - 2) % 16 ||
         ali_decode_item_track(body, &item) < 0)
         return -AL_E_DAMAGED;
-    if (holes_reserve(node) < 0)
-        return -AL_E_NOMEM;
+    count = (holes.n - 2) / 16;
     track = ali_track_at(node, ali_find_track(node, ali_find_stream(node, item.stream),
                                               ali_find_producer(node, item.producer)));
+    while (cap < count)
+        cap *= 2;
+    if (holes_prepare(node, cap) < 0)
+        return -AL_E_NOMEM;
     holes_take(node, track);
     track->d.untold = al_get16(holes.p);
-    track->d.hole_count = (uint8_t)((holes.n - 2) / 16);
-    for (uint32_t i = 0; i < track->d.hole_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct ali_hole hole = {al_get64(holes.p + 2 + (size_t)16 * i),
                                 al_get64(holes.p + 10 + (size_t)16 * i)};
 
         if (hole.first <= last || hole.last < hole.first || hole.last > track->d.high)
             return -AL_E_DAMAGED;
         last = hole.last;
-        track->d.holes[i] = hole;
+        track->d.holes->list[track->d.holes->count++] = hole;
     }
     return track->d.untold <= UNTOLD_MAX ? 0 : -AL_E_DAMAGED;
 }

@@ -274,6 +274,8 @@ int ali_gap_put(const struct ali_track *track, const struct ali_item_track *item
                 struct al_buf *out);
 int ali_gap_load(struct al_node *node, struct al_str body);
 void ali_holes_free(struct al_node *node, struct ali_track *track);
+/* Frees what was prepared for the next GAP. */
+void ali_holes_deinit(struct al_node *node);
 /* DELIVER of a message before which some were given up. */
 void ali_gap_deliver(struct al_node *node, uint32_t conn, struct al_msg_deliver *deliver,
                      uint16_t count);

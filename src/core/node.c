@@ -181,8 +181,7 @@ void al_node_free(struct al_node *node)
     al_alloc_free(&node->alloc, node->v.live, node->v.live_cap * sizeof(*node->v.live));
     al_alloc_free(&node->alloc, node->v.prepared_label, node->v.prepared_size);
     al_alloc_free(&node->alloc, node->v.prepared_envelope, node->v.prepared_envelope_size);
-    al_alloc_free(&node->alloc, node->v.prepared_holes,
-                  ALI_HOLES_MAX * sizeof(*node->v.prepared_holes));
+    ali_holes_deinit(node);
     ali_runs_deinit(&node->v.prepared_runs, &node->alloc);
     al_buf_deinit(&node->v.scratch);
     outer = node->config.alloc;

@@ -73,8 +73,8 @@ static bool was_given_up(const struct al_node *node, const struct ali_track *tra
 {
     const struct ali_recent_id *recent;
 
-    for (uint32_t i = 0; i < track->d.hole_count; i++) {
-        if (pseq < track->d.holes[i].first || pseq > track->d.holes[i].last)
+    for (uint32_t i = 0; i < track->d.holes->count; i++) {
+        if (pseq < track->d.holes->list[i].first || pseq > track->d.holes->list[i].last)
             continue;
         recent = ali_find_id(node, id);
         return !recent || recent->stream != ali_stream_at(node, track->d.stream)->d.id;
@@ -315,7 +315,7 @@ static int publish(struct al_node *node, struct ali_conn *conn, struct ali_chann
     int r;
 
     if (taken) {
-        if (track->d.hole_count && was_given_up(node, track, m->pseq, &envelope->message_id))
+        if (track->d.holes && was_given_up(node, track, m->pseq, &envelope->message_id))
             return -AL_E_GAP_CLOSED;
         receipt.seq = first_seq_of(node, track, m->pseq, &envelope->message_id);
         receipt.duplicate = 1;

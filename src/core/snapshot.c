@@ -102,7 +102,7 @@ static int put_track(const struct al_node *node, const struct ali_track *track, 
 
     if (AL_PLANT(node, DEDUP_FORGOTTEN))
         return 0;
-    if (!track->d.hole_count)
+    if (!track->d.holes)
         return ali_put_item_track(out, &item);
     return ali_gap_put(track, &item, out);
 }

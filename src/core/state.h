@@ -235,10 +235,16 @@ struct ali_producer {
     } v;
 };
 
-/* Producer sequences that were given up; of more gaps than this the oldest run together. */
-#define ALI_HOLES_MAX 8u
+/* Producer sequences that were given up. Those further back than a window reaches cannot be asked
+ * about any more and are forgotten; of more gaps than this in one window the oldest run together. */
+#define ALI_HOLES_MIN 4u
+#define ALI_HOLES_MAX 256u
 struct ali_hole {
     uint64_t first, last;
+};
+struct ali_holes {
+    uint32_t count, cap;
+    struct ali_hole list[]; /* cap of them; the numbers rise */
 };
 
 struct ali_track {
@@ -247,8 +253,7 @@ struct ali_track {
         ali_ref stream, producer;
         uint64_t high;              /* highest producer sequence taken */
         uint64_t run_pseq, run_seq; /* from run_pseq on: seq = run_seq + (pseq - run_pseq) */
-        struct ali_hole *holes;     /* given up in gaps: ALI_HOLES_MAX of them, or NULL */
-        uint8_t hole_count;
+        struct ali_holes *holes;    /* given up in gaps; NULL: none */
         uint16_t untold; /* given up, and not yet counted in the record of a message */
         struct ali_link of_stream, of_producer;
     } d;
@@ -624,7 +629,7 @@ struct al_node {
         struct ali_held_commit held;
         uint8_t *prepared_value; /* between prepare and apply of KV_SET */
         uint32_t prepared_value_size;
-        struct ali_hole *prepared_holes; /* for a track without any: GAP */
+        struct ali_holes *prepared_holes; /* for a track that has none or is full: GAP */
         char *prepared_label;            /* between prepare and apply of STREAM_OPEN */
         uint32_t prepared_size;
         struct ali_runs prepared_runs; /* likewise: room for what a new member gets */
