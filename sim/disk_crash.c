@@ -244,19 +244,27 @@ static bool is_blank(const uint8_t *sector)
     return true;
 }
 
-/* When the journal was written last: what its newest file holds may not be confirmed by anything
- * yet, and then damage in it is taken for a torn tail. */
-static uint64_t newest_journal(const struct sim_disk *disk)
+/* True for the journal file that ends the journal and for the one written last (a closing block goes
+ * into the one before): what they hold may not be confirmed by anything yet, and then damage in it
+ * is taken for a torn tail. */
+static bool is_newest(const struct sim_disk *disk, uint32_t at)
 {
+    const char *last = "";
     uint64_t newest = 0;
 
     for (uint32_t i = 0; i < disk->now.count; i++) {
+        const char *name = disk->now.entry[i].name;
         const struct sim_inode *inode = disk->inodes[disk->now.entry[i].inode];
 
-        if (strncmp(disk->now.entry[i].name, "journal-", 8) == 0 && inode->written_at > newest)
+        if (strncmp(name, "journal-", 8) != 0)
+            continue;
+        if (strcmp(name, last) > 0)
+            last = name;
+        if (inode->written_at > newest)
             newest = inode->written_at;
     }
-    return newest;
+    return disk->inodes[disk->now.entry[at].inode]->written_at == newest ||
+           strcmp(disk->now.entry[at].name, last) == 0;
 }
 
 /* A random durable sector of a named file that holds something; false after too many misses. */
@@ -271,7 +279,7 @@ static bool pick_sector(struct sim_disk *disk, bool old_only, uint32_t *ret_inod
         if (inode->size < SIM_SECTOR)
             continue;
         sector = (uint32_t)sim_rand_below(&disk->rand, inode->size / SIM_SECTOR);
-        if (old_only && inode->written_at == newest_journal(disk))
+        if (old_only && is_newest(disk, at))
             continue;
         if (inode->state[sector] != SIM_CLEAN || is_blank(sector_of(inode, SIM_IMAGE_SAFE, sector)))
             continue;
