@@ -2,7 +2,8 @@
  *
  * Open addressing with linear probing and backward-shift deletion. The index stores the upper hash
  * bits beside each reference, so that growing needs no key and a probe rarely looks at one. The
- * caller hashes keys with a seeded function (crypto/hash.h) and compares them in `eq`. */
+ * caller hashes keys that others choose with a seeded function (crypto/hash.h), numbers of its own
+ * with any that mixes well, and compares them in `eq`. */
 #ifndef AL_BASE_INDEX_H
 #define AL_BASE_INDEX_H
 

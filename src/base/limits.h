@@ -42,13 +42,10 @@
 /* What one node holds. */
 #define AL_AGENTS_MAX               1000000u
 #define AL_STREAMS_MAX              4000000u
-#define AL_PRODUCERS_PER_STREAM_MAX 4096u
 #define AL_INBOX_MESSAGES_MAX       100000000ull
 #define AL_DEDUP_ENTRIES_DEFAULT    1000000u
-#define AL_DEDUP_BYTES_DEFAULT      (128u << 20)
 #define AL_DEDUP_TTL_DEFAULT_MS     (24ull * 3600 * 1000)
 #define AL_DLQ_MESSAGES_DEFAULT     100000u
-#define AL_DLQ_BYTES_DEFAULT        (1ull << 30)
 #define AL_RECORDS_DEFAULT          100000u /* finished delivery records, recent message ids */
 #define AL_RECORDS_TTL_DEFAULT_MS   (3600ull * 1000)
 #define AL_COMMIT_PARTS_MAX         256u

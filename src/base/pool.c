@@ -109,33 +109,6 @@ uint32_t al_pool_take(struct al_pool *pool)
     return ref;
 }
 
-int al_pool_take_at(struct al_pool *pool, uint32_t ref)
-{
-    if (al_pool_has(pool, ref))
-        return -AL_E_EXISTS;
-    while (ref >= ((uint64_t)pool->block_count << pool->block_shift)) {
-        int r = add_block(pool);
-
-        if (r < 0)
-            return r;
-    }
-    if (ref >= pool->end)
-        pool->end = ref + 1;
-    mark(pool, ref);
-    return 0;
-}
-
-void al_pool_rebuild(struct al_pool *pool)
-{
-    pool->free_head = AL_REF_NONE;
-    for (uint32_t ref = pool->end; ref-- > 0;) {
-        if (al_pool_has(pool, ref))
-            continue;
-        al_put32(al_pool_at(pool, ref), pool->free_head);
-        pool->free_head = ref;
-    }
-}
-
 void al_pool_put(struct al_pool *pool, uint32_t ref)
 {
     assert(al_pool_has(pool, ref));

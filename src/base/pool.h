@@ -32,11 +32,6 @@ void al_pool_deinit(struct al_pool *pool);
 int al_pool_reserve(struct al_pool *pool, uint32_t more);
 /* A zeroed entry; room must have been reserved. */
 uint32_t al_pool_take(struct al_pool *pool);
-/* Takes exactly this entry (loading a snapshot); 0 or -AL_E_NOMEM, -AL_E_EXISTS.
- * After the last one, call al_pool_rebuild. */
-int al_pool_take_at(struct al_pool *pool, uint32_t ref);
-/* Rebuilds the free list after al_pool_take_at: lowest references are reused first. */
-void al_pool_rebuild(struct al_pool *pool);
 /* Gives back an entry that is in use. */
 void al_pool_put(struct al_pool *pool, uint32_t ref);
 

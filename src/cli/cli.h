@@ -49,6 +49,9 @@ struct ali_list {
     size_t count;
 };
 
+/* The value of an option with `keeps` that was not given. */
+#define ALI_NOT_GIVEN UINT64_MAX
+
 struct ali_option {
     const char *name; /* long name without the dashes; NULL ends a table */
     char letter;      /* short name, or 0 */
@@ -61,6 +64,7 @@ struct ali_option {
     uint64_t min, max;   /* ALI_COUNT; ALI_DURATION: max; max 0: no limit */
     enum ali_complete complete;
     bool required;
+    bool keeps;  /* ALI_COUNT, ALI_DURATION: not given is ALI_NOT_GIVEN, so that 0 can be said */
     bool hidden; /* not in texts for users */
 };
 

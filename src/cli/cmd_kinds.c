@@ -13,25 +13,25 @@ struct kinds_values {
 
 static const struct ali_option set_options[] = {
     {"title", 0, "TEXT", ALI_TEXT, OFFSET(title), .help = "readable name for logs and tables"},
-    {"ack-timeout", 0, "TIME", ALI_DURATION, OFFSET(ack_timeout_ms), .max = AL_LEASE_MAX_MS,
+    {"ack-timeout", 0, "TIME", ALI_DURATION, OFFSET(ack_timeout_ms), .keeps = true, .max = AL_LEASE_MAX_MS,
      .help = "lease time of a message; 1s to 10s by how critical it is"},
-    {"retries", 0, "N", ALI_COUNT, OFFSET(retries), .min = 1, .max = AL_RETRY_COUNT_MAX,
+    {"retries", 0, "N", ALI_COUNT, OFFSET(retries), .keeps = true, .max = AL_RETRY_COUNT_MAX,
      .help = "retries before a message is a dead letter; 2 to 5 by importance"},
-    {"retry-base", 0, "TIME", ALI_DURATION, OFFSET(base_ms), .max = AL_RETRY_CAP_MAX_MS,
+    {"retry-base", 0, "TIME", ALI_DURATION, OFFSET(base_ms), .keeps = true, .max = AL_RETRY_CAP_MAX_MS,
      .help = "delay before the first retry"},
-    {"retry-factor", 0, "N", ALI_COUNT, OFFSET(factor), .min = 1, .max = 10,
+    {"retry-factor", 0, "N", ALI_COUNT, OFFSET(factor), .keeps = true, .min = 1, .max = 10,
      .help = "by which it grows"},
-    {"retry-cap", 0, "TIME", ALI_DURATION, OFFSET(cap_ms), .max = AL_RETRY_CAP_MAX_MS,
+    {"retry-cap", 0, "TIME", ALI_DURATION, OFFSET(cap_ms), .keeps = true, .max = AL_RETRY_CAP_MAX_MS,
      .help = "largest delay"},
-    {"priority", 0, "N", ALI_COUNT, OFFSET(priority), .min = 1, .max = 9,
+    {"priority", 0, "N", ALI_COUNT, OFFSET(priority), .keeps = true, .max = 9,
      .help = "default priority for senders"},
-    {"breaker-percent", 0, "N", ALI_COUNT, OFFSET(percent), .min = 1, .max = 100,
-     .help = "errors of the last minute that open the circuit breaker"},
-    {"breaker-samples", 0, "N", ALI_COUNT, OFFSET(samples), .min = 1, .max = AL_BREAKER_SAMPLES_MAX,
+    {"breaker-percent", 0, "N", ALI_COUNT, OFFSET(percent), .keeps = true, .max = 100,
+     .help = "errors of the last minute that open the circuit breaker; 0: it never opens"},
+    {"breaker-samples", 0, "N", ALI_COUNT, OFFSET(samples), .keeps = true, .min = 1, .max = AL_BREAKER_SAMPLES_MAX,
      .help = "outcomes that are needed before"},
-    {"call-timeout", 0, "TIME", ALI_DURATION, OFFSET(call_timeout_ms), .max = AL_LEASE_MAX_MS,
+    {"call-timeout", 0, "TIME", ALI_DURATION, OFFSET(call_timeout_ms), .keeps = true, .max = AL_LEASE_MAX_MS,
      .help = "an attempt without ack or extension for so long is an error"},
-    {"breaker-open", 0, "TIME", ALI_DURATION, OFFSET(open_ms), .max = AL_BREAKER_OPEN_MAX_MS,
+    {"breaker-open", 0, "TIME", ALI_DURATION, OFFSET(open_ms), .keeps = true, .max = AL_BREAKER_OPEN_MAX_MS,
      .help = "how long a breaker stays open before a probe"},
     {"own-breaker", 0, NULL, ALI_FLAG, OFFSET(own_breaker),
      .help = "messages of this kind have a breaker of their own at each destination"},
@@ -163,7 +163,7 @@ static int report(struct ali_cli *cli, const char *kind, int r)
 
 static void take(uint64_t given, uint32_t *value)
 {
-    if (given)
+    if (given != ALI_NOT_GIVEN)
         *value = given > UINT32_MAX ? UINT32_MAX : (uint32_t)given;
 }
 

@@ -106,7 +106,9 @@ static void refuse(const struct ali_option *option, const char *text, struct arg
 static void set_presets(const struct ali_option *options, void *values)
 {
     for (const struct ali_option *o = options; o && o->name; o++)
-        if (o->preset && set_value(o, values, o->preset))
+        if (o->keeps)
+            *(uint64_t *)(void *)((uint8_t *)values + o->offset) = ALI_NOT_GIVEN;
+        else if (o->preset && set_value(o, values, o->preset))
             abort(); /* a table of ours is wrong */
 }
 

@@ -42,7 +42,11 @@ void al_message_id_format(const struct al_message_id *id, char ret_text[AL_MESSA
 
 int al_message_id_compare(const struct al_message_id *a, const struct al_message_id *b)
 {
-    return memcmp(a->bytes, b->bytes, 16);
+    struct al_id x, y;
+
+    memcpy(x.b, a->bytes, 16);
+    memcpy(y.b, b->bytes, 16);
+    return al_id_compare(&x, &y);
 }
 
 bool al_message_id_is_zero(const struct al_message_id *id)

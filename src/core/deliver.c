@@ -3,7 +3,7 @@
  * A message that comes in while its receiver waits goes out at once, from the bytes at hand. A
  * backlog is read back from the journal in batches: the stream leaves the ready list, a READ effect
  * names the LSNs, and when the records come they are pushed if nothing has changed meanwhile - the
- * LSN under the stream's cursor says so. Everything waits in lists; nothing is polled. */
+ * LSN under the stream's cursor says so. Everything waits in lists. */
 #include "core/internal.h"
 #include <assert.h>
 

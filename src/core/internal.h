@@ -233,8 +233,7 @@ struct al_str ali_name_normal(struct al_str name);
 int ali_agent_get(struct al_node *node, const struct ali_conn *conn, struct al_str name,
                   bool create, ali_ref *ret_agent);
 
-/* ---- channel.c, publish.c
- * ---------------------------------------------------------------------------- */
+/* ---- channel.c, publish.c ----------------------------------------------------------------- */
 
 /* Sends the receipts collected so far. */
 void ali_receipts_flush(struct al_node *node, struct ali_conn *conn);

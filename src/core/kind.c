@@ -272,6 +272,8 @@ int ali_handle_kind_set(struct al_node *node, struct ali_conn *conn,
                                       .title = m->title};
     int r = settings_are_valid(&record) ? 0 : -AL_E_INVALID;
 
+    if (m->retry_cap_ms < m->retry_base_ms)
+        r = -AL_E_INVALID;
     if (r == 0 && node->v.disk_full)
         r = -AL_E_DISK_FULL;
     if (r == 0 && ref == AL_REF_NONE && node->kinds.count >= AL_KINDS_MAX)

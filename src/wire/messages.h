@@ -64,7 +64,7 @@
     U32(stream, "number of the stream")                            \
     U64(last_pseq, "highest producer sequence of this producer that the stream has taken")
 #define AL_FIELDS_CHANNEL_RESUME(U8, U16, U32, U64, ID, STR, BYTES)  \
-    U32(channel, "a channel that is held after a retryable refusal") \
+    U32(channel, "a channel that is held after a refusal") \
     U64(first_pseq, "the producer sequence that will be sent next")
 #define AL_FIELDS_CHANNEL_CLOSE(U8, U16, U32, U64, ID, STR, BYTES) U32(channel, "the channel")
 #define AL_FIELDS_PUBLISH(U8, U16, U32, U64, ID, STR, BYTES)                     \
@@ -86,7 +86,7 @@
 #define AL_FIELDS_REFUSED(U8, U16, U32, U64, ID, STR, BYTES)                                \
     U32(channel, "the channel")                                                             \
     U64(pseq, "the producer sequence that was refused")                                     \
-    U16(code, "number of the error table; if retryable, the channel is held until resumed") \
+    U16(code, "number of the error table; the channel is held until it is resumed") \
     STR(detail, "what was wrong and what to do")
 
 /* What the sender wrote; the node passes it on byte for byte. */

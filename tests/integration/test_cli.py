@@ -373,6 +373,15 @@ def test_redrive_of_an_unknown_id(al):
         assert b"there is no dead letter" in result.stderr
 
 
+def test_settings_of_a_kind_can_be_zero(al):
+    al("kinds", "set", "K", "--retries", "0", "--priority", "0", "--breaker-percent", "0")
+    al("kinds", "set", "K", "--retry-base", "2s", "--retry-cap", "2s")
+    kind = next(k for k in al.json("kinds", "ls") if k["kind"] == "K")
+    assert (kind["retry_max"], kind["priority"], kind["breaker_percent"]) == (0, 0, 0)
+    assert kind["retry_base_ms"] == kind["retry_cap_ms"] == 2000
+    al("kinds", "set", "K", "--retry-cap", "1s", code=REFUSED)  # below the first delay
+
+
 def test_a_kind_that_is_not_registered(al):
     assert b"'nope' is not registered" in al("kinds", "remove", "nope", code=REFUSED).stderr
 

@@ -3,12 +3,16 @@
 
     clang_tidy.py BUILD_DIR
 
-Which checks are on stands in .clang-tidy.
+Which checks are on stands in .clang-tidy. A file that was clean is not looked at again while
+nothing that it is made of has changed: what the preprocessor makes of it, the checks, the tool. That
+is remembered in AL_LINT_CACHE (default: ~/.cache/agentlink-lint), as empty files.
 """
 
+import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,7 +26,7 @@ GCC_ONLY = re.compile(r" -f(?:stack-clash-protection|cf-protection)\b")
 
 
 def compilation_database(build, folder):
-    """A copy of the build's commands that clang understands; returns the project's sources."""
+    """A copy of the build's commands that clang understands; returns them by source file."""
     with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
         commands = json.load(file)
     sources = {}
@@ -33,7 +37,44 @@ def compilation_database(build, folder):
             sources.setdefault(path, command)
     with open(os.path.join(folder, "compile_commands.json"), "w", encoding="utf-8") as file:
         json.dump(list(sources.values()), file)
-    return sorted(sources)
+    return sources
+
+
+def cache_folder():
+    """Where clean files are remembered; None if that is nowhere."""
+    folder = os.environ.get("AL_LINT_CACHE") or os.path.expanduser("~/.cache/agentlink-lint")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError:
+        return None
+    return folder
+
+
+def fingerprint(command, salt):
+    """A name for everything that the checks of one file can depend on; None if it is not known."""
+    words = shlex.split(command["command"])
+    words = [w for i, w in enumerate(words) if w not in ("-o", "-c") and words[i - 1] != "-o"]
+    result = subprocess.run(["clang-14", "-E", "-dD", "-C", *words[1:]], cwd=command["directory"],
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    if result.returncode:
+        return None
+    text = salt + shlex.join(words).encode() + result.stdout
+    for root in (files.ROOT, os.path.relpath(files.ROOT, command["directory"])):
+        text = text.replace(root.encode() + b"/", b"")  # so that another clone knows it too
+    return hashlib.sha256(text).hexdigest()
+
+
+def check_once(command, folder, cache, salt):
+    """Problems of one file, unless it is known to be clean."""
+    name = cache and fingerprint(command, salt)
+    mark = name and os.path.join(cache, name)
+    if mark and os.path.exists(mark):
+        return []
+    problems = check(os.path.join(command["directory"], command["file"]), folder)
+    if mark and not problems:
+        with open(mark, "wb"):
+            pass
+    return problems
 
 
 def check(path, folder):
@@ -51,9 +92,12 @@ def check(path, folder):
 def main():
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
-        sources = compilation_database(sys.argv[1], folder)
+        commands = compilation_database(sys.argv[1], folder)
+        sources, cache = sorted(commands), cache_folder()
+        salt = files.read(".clang-tidy").encode() + subprocess.run(
+            ["clang-tidy-14", "--version"], stdout=subprocess.PIPE, check=True).stdout
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            results = pool.map(lambda path: check(path, folder), sources)
+            results = pool.map(lambda path: check_once(commands[path], folder, cache, salt), sources)
             for path, problems in zip(sources, results):
                 report.point(os.path.relpath(path, files.ROOT), problems)
     return report.done()

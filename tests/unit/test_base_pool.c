@@ -79,40 +79,6 @@ static void last_freed_is_reused_first(void **state)
     al_pool_deinit(&pool);
 }
 
-static void loaded_entries_leave_the_rest_free(void **state)
-{
-    static const uint32_t taken[] = {5, 0, 200, 64, 63};
-    struct al_test_alloc test;
-    struct al_pool pool;
-    uint32_t next = 0;
-
-    (void)state;
-    al_test_alloc_init(&test);
-    al_pool_init(&pool, &test.alloc, sizeof(struct entry), 6);
-    for (size_t i = 0; i < 5; i++) {
-        assert_int_equal(al_pool_take_at(&pool, taken[i]), 0);
-        fill(&pool, taken[i], taken[i] + 1);
-    }
-    assert_int_equal(al_pool_take_at(&pool, 64), -AL_E_EXISTS);
-    al_pool_rebuild(&pool);
-    assert_int_equal(pool.count, 5);
-    /* Free references come in rising order and never hit a taken one. */
-    assert_int_equal(al_pool_reserve(&pool, 210), 0);
-    for (int i = 0; i < 210; i++) {
-        uint32_t ref = al_pool_take(&pool);
-
-        assert_true(ref >= next);
-        next = ref + 1;
-        for (size_t k = 0; k < 5; k++)
-            assert_int_not_equal(ref, taken[k]);
-        fill(&pool, ref, 999);
-    }
-    for (size_t i = 0; i < 5; i++)
-        assert_true(((struct entry *)al_pool_at(&pool, taken[i]))->value == taken[i] + 1);
-    al_pool_deinit(&pool);
-    assert_int_equal(test.live_bytes, 0);
-}
-
 static void every_allocation_may_fail(void **state)
 {
     struct al_test_alloc test;
@@ -149,7 +115,6 @@ static void absurd_requests_are_refused(void **state)
     test.fail_at = 20;
     al_pool_init(&pool, &test.alloc, 8, 6);
     assert_int_equal(al_pool_reserve(&pool, UINT32_MAX), -AL_E_NOMEM);
-    assert_int_equal(al_pool_take_at(&pool, UINT32_MAX - 1), -AL_E_NOMEM);
     al_pool_deinit(&pool);
     assert_int_equal(test.live_bytes, 0);
 }
@@ -159,7 +124,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(behaves_like_an_array),
         cmocka_unit_test(last_freed_is_reused_first),
-        cmocka_unit_test(loaded_entries_leave_the_rest_free),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(absurd_requests_are_refused),
     };

@@ -174,11 +174,13 @@ static void foreign_and_bad_settings_are_refused(void **state)
                                settings("k", 1000, 2),
                                settings("k", 1000, 2),
                                settings("k", 1000, 2),
+                               settings("k", 1000, 2),
                            };
     struct driver d;
 
     (void)state;
     begin(&d);
+    bad[8].retry_cap_ms = bad[8].retry_base_ms - 1;
     bad[5].priority = 10;
     bad[6].breaker_percent = 101;
     bad[7].breaker_samples = 0;
