@@ -244,9 +244,9 @@ static bool is_blank(const uint8_t *sector)
     return true;
 }
 
-/* True for the journal file that ends the journal and for the one written last (a closing block goes
- * into the one before): what they hold may not be confirmed by anything yet, and then damage in it
- * is taken for a torn tail. */
+/* True for the journal file that ends the journal and for the one written last (a closing block
+ * goes into the one before): what they hold may not be confirmed by anything yet, and then damage
+ * in it is taken for a torn tail. */
 static bool is_newest(const struct sim_disk *disk, uint32_t at)
 {
     const char *last = "";

@@ -25,7 +25,7 @@ struct sim_message {
     uint32_t stream; /* where it stands now, 0: not known */
     uint64_t seq;
     uint64_t sent_ns, receipt_ns;
-    uint32_t sent_life; /* of its sender: the first that sent it */
+    uint32_t sent_life;            /* of its sender: the first that sent it */
     uint32_t redrives;             /* asked for, perhaps done */
     bool cancel_asked, cancelled;  /* cancelled: a client was told so */
     uint32_t cancelled_generation; /* of the tap: the node said so since its last start */

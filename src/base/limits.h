@@ -40,20 +40,20 @@
 #define AL_GAP_NACK_BASE_MS       100u /* pause before the second GAP_NACK; doubles each time */
 
 /* What one node holds. */
-#define AL_AGENTS_MAX               1000000u
-#define AL_STREAMS_MAX              4000000u
-#define AL_INBOX_MESSAGES_MAX       100000000ull
-#define AL_DEDUP_ENTRIES_DEFAULT    1000000u
-#define AL_DEDUP_TTL_DEFAULT_MS     (24ull * 3600 * 1000)
-#define AL_DLQ_MESSAGES_DEFAULT     100000u
-#define AL_RECORDS_DEFAULT          100000u /* finished delivery records, recent message ids */
-#define AL_RECORDS_TTL_DEFAULT_MS   (3600ull * 1000)
-#define AL_COMMIT_PARTS_MAX         256u
-#define AL_KV_KEYS_MAX              1000u /* of one agent's own state */
-#define AL_KV_BYTES_MAX             (1u << 20)
-#define AL_KV_VALUE_MAX             (16u << 10)
-#define AL_PRODUCER_TTL_MS          (24ull * 3600 * 1000) /* of a producer that never said goodbye */
-#define AL_TTL_MAX_MS               (10ull * 365 * 24 * 3600 * 1000)
+#define AL_AGENTS_MAX             1000000u
+#define AL_STREAMS_MAX            4000000u
+#define AL_INBOX_MESSAGES_MAX     100000000ull
+#define AL_DEDUP_ENTRIES_DEFAULT  1000000u
+#define AL_DEDUP_TTL_DEFAULT_MS   (24ull * 3600 * 1000)
+#define AL_DLQ_MESSAGES_DEFAULT   100000u
+#define AL_RECORDS_DEFAULT        100000u /* finished delivery records, recent message ids */
+#define AL_RECORDS_TTL_DEFAULT_MS (3600ull * 1000)
+#define AL_COMMIT_PARTS_MAX       256u
+#define AL_KV_KEYS_MAX            1000u /* of one agent's own state */
+#define AL_KV_BYTES_MAX           (1u << 20)
+#define AL_KV_VALUE_MAX           (16u << 10)
+#define AL_PRODUCER_TTL_MS        (24ull * 3600 * 1000) /* of a producer that never said goodbye */
+#define AL_TTL_MAX_MS             (10ull * 365 * 24 * 3600 * 1000)
 
 /* Schedules: messages that a node sends again and again. They are kept in memory. */
 #define AL_SCHEDULES_MAX         10000u

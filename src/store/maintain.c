@@ -103,7 +103,8 @@ static int recycle_one(struct al_store *store)
     return 1;
 }
 
-/* Gives a prepared file back to a full disk. 1: one was, 0: there is nothing to give, or an error. */
+/* Gives a prepared file back to a full disk. 1: one was, 0: there is nothing to give, or an error.
+ */
 static int give_back_one(struct al_store *store)
 {
     char name[ALI_NAME_CAP];

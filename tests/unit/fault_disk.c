@@ -202,7 +202,8 @@ static int fault_write(struct al_disk *disk, struct al_disk_file *file, const vo
         assert_true((n | offset | (uintptr_t)p) % AL_DISK_BLOCK == 0);
     if (r < 0 && (was_dead || !fault->applies_failed))
         return r;
-    if (offset + n > inode->size && fault_disk_used(fault) + (offset + n - inode->size) > fault->capacity)
+    if (offset + n > inode->size &&
+        fault_disk_used(fault) + (offset + n - inode->size) > fault->capacity)
         return -AL_E_DISK_FULL;
     grow(inode, offset + n);
     memcpy(inode->seen + offset, p, n);
