@@ -16,25 +16,13 @@ void sim_breaker_reset(struct sim *sim)
     memset(sim->ledger->breakers, 0, sizeof(sim->ledger->breakers));
 }
 
-static uint32_t agent_of(struct al_str name)
-{
-    char text[16];
-
-    for (uint32_t i = 0; i < SIM_AGENTS; i++) {
-        sim_agent_name(i, text);
-        if (al_str_eq(al_str_c(text), name))
-            return i;
-    }
-    return SIM_AGENTS;
-}
-
 void sim_breaker_notice(struct sim *sim, const struct al_effect *effect)
 {
     const uint8_t *data = sim->driver.effects.data.data + effect->offset;
-    uint32_t agent = agent_of(al_str_of(data, effect->conn));
+    uint32_t agent = sim_agent_find(al_str_of(data, effect->conn));
     struct sim_breaker *breaker = &sim->ledger->breakers[agent < SIM_AGENTS ? agent : 0];
 
-    if (agent == SIM_AGENTS || effect->record_type > AL_NOTICE_BREAKER_CLOSED)
+    if (agent >= SIM_AGENTS || effect->record_type > AL_NOTICE_BREAKER_CLOSED)
         return;
     sim_note(sim, "  breaker of agent %: state %", agent, effect->record_type, 0);
     if (effect->record_type == AL_NOTICE_BREAKER_HALF_OPEN &&

@@ -12,6 +12,8 @@ static const struct sim_role_ops *ops_of(const struct sim_client *client)
         return &sim_consumer_ops;
     case SIM_TOOL:
         return &sim_tool_ops;
+    case SIM_GROUPER:
+        return &sim_grouper_ops;
     default:
         return &sim_vandal_ops;
     }

@@ -149,7 +149,7 @@ static void send_ack(struct sim *sim, struct sim_client *client, const struct de
                            .flags = cumulative ? AL_ACK_CUMULATIVE : 0};
     char text[32] = "";
 
-    if (d->seq && d->message % 3) {
+    if (d->seq && d->message != SIM_NONE && d->message % 3) {
         sim_message_response(&sim->ledger->messages[d->message], status, text);
         m.response = al_str_c(text);
         m.response_type = al_str_c("text/plain");
@@ -193,7 +193,7 @@ static void finish(struct sim *sim, struct sim_client *client, uint32_t index)
         status = AL_STATUS_FAILED;
     else if (sim_chance(sim, 100))
         status = AL_STATUS_PARTIAL;
-    if (status != AL_STATUS_FAILED)
+    if (status != AL_STATUS_FAILED && d.message != SIM_NONE)
         *processed_at(c, d.message) = (uint8_t)status;
     send_ack(sim, client, &d, status, false);
     if (sim->faults_on && sim_chance(sim, p->duplicate_frame)) {
@@ -207,7 +207,7 @@ static bool settle_known(struct sim *sim, struct sim_client *client, uint32_t in
 {
     struct consumer *c = client->role_state;
     struct delivery d = c->queue[index];
-    uint8_t status = *processed_at(c, d.message);
+    uint8_t status = d.message == SIM_NONE ? 0 : *processed_at(c, d.message);
 
     if (!status || !d.redelivered || sim_chance(sim, sim->profile.no_processed))
         return false;
@@ -292,13 +292,16 @@ static uint64_t next_wake(struct sim *sim, const struct consumer *c)
 
 /* ---- frames ------------------------------------------------------------------------------- */
 
-static void on_deliver(struct sim *sim, struct sim_client *client, const struct al_msg_deliver *m)
+static void on_deliver(struct sim *sim, struct sim_client *client, const struct al_frame *frame,
+                       const struct al_msg_deliver *m)
 {
     struct consumer *c = client->role_state;
     struct al_msg_envelope envelope = {0};
+    const struct sim_message *message;
     struct delivery *d;
 
-    sim_told_deliver(sim, m);
+    if (!sim_group_told_deliver(sim, c->agent, frame, m))
+        sim_told_deliver(sim, m);
     if (sim->failed || al_decode_envelope(m->envelope, &envelope) < 0)
         return;
     if (m->seq == 0) { /* volatile: only its credit goes back */
@@ -315,9 +318,10 @@ static void on_deliver(struct sim *sim, struct sim_client *client, const struct 
         sim_fail(sim, "a receiver with credit %u has %u deliveries", c->credit, c->count);
         return;
     }
+    message = sim_message_find(sim, &envelope.message_id); /* NULL: who came to a group, or went */
     d = &c->queue[c->count++];
     *d = (struct delivery){.stream = m->stream,
-                           .message = al_get32(envelope.message_id.b),
+                           .message = message ? message->number : SIM_NONE,
                            .agent = m->agent,
                            .seq = m->seq,
                            .lease = m->lease,
@@ -405,7 +409,7 @@ static void consumer_frame(struct sim *sim, struct sim_client *client, const str
     case AL_MSG_DELIVER:
         sim_lossy_deliver(sim, frame);
         if (SIM_GET(sim, frame, deliver, &m.deliver))
-            on_deliver(sim, client, &m.deliver);
+            on_deliver(sim, client, frame, &m.deliver);
         break;
     case AL_MSG_ACKED:
         if (SIM_GET(sim, frame, acked, &m.acked))

@@ -13,6 +13,7 @@ struct sim_ledger *sim_ledger_new(void)
 
     memset(ledger, 0, sizeof(*ledger));
     ledger->tap_generation = 1;
+    sim_groups_init(ledger);
     return ledger;
 }
 
@@ -25,6 +26,8 @@ void sim_ledger_free(struct sim_ledger *ledger)
     free(ledger->streams);
     free(ledger->messages);
     free(ledger->keys);
+    for (uint32_t g = 0; g < SIM_GROUPS; g++)
+        free(ledger->groups[g].entries);
     free(ledger->pending);
     free(ledger);
 }
@@ -225,6 +228,8 @@ static struct sim_slot *bind(struct sim *sim, struct sim_message *message, uint3
                  (unsigned long long)seq);
         return NULL;
     }
+    if (message->to >= SIM_AGENTS)
+        sim_group_place(sim, message, seq);
     slot->message = message->number + 1;
     if (!message->stream || message->seq < seq) {
         message->stream = stream;
@@ -311,6 +316,8 @@ void sim_told_refused(struct sim *sim, struct sim_message *message, int code)
     if (code == AL_E_GAP_CLOSED && message->sent_life != sim->clients[message->sender].life)
         return;
     message->refused = code != AL_E_KEY_DEAD;
+    if (code == AL_E_NOT_MEMBER)
+        sim_group_refused(sim, message);
     if (message->stream && code != AL_E_KEY_DEAD)
         sim_fail(sim, "message %u is at %u:%llu and is refused: %s", message->number,
                  message->stream, (unsigned long long)message->seq, al_error_name(code));
@@ -340,7 +347,7 @@ static void told_prev(struct sim *sim, const struct al_msg_deliver *m)
     }
 }
 
-static void check_body(struct sim *sim, const struct sim_message *message, struct al_str envelope)
+void sim_check_body(struct sim *sim, const struct sim_message *message, struct al_str envelope)
 {
     struct al_buf buf;
 
@@ -366,7 +373,9 @@ void sim_told_deliver(struct sim *sim, const struct al_msg_deliver *m)
                  (unsigned long long)m->seq);
         return;
     }
-    check_body(sim, message, m->envelope);
+    sim_check_body(sim, message, m->envelope);
+    if (message->to >= SIM_AGENTS)
+        sim_fail(sim, "message %u to a group comes without the group", message->number);
     sim_agent_name(message->from, text);
     if (!al_str_eq(m->from, al_str_c(text)) || m->priority != message->priority)
         sim_fail(sim, "message %u comes with another sender or priority", message->number);
@@ -461,6 +470,8 @@ void sim_told_acked(struct sim *sim, const struct al_msg_acked *m)
 static bool end_is_possible(const struct sim_message *message, const struct sim_slot *slot,
                             uint8_t state)
 {
+    if (message->to >= SIM_AGENTS) /* at all members */
+        return state == AL_STATE_DELIVERED || state == AL_STATE_PARTIAL;
     switch (state) {
     case AL_STATE_DELIVERED:
         return slot->good & 1u << AL_STATUS_SUCCESS;
@@ -509,9 +520,12 @@ void sim_told_end(struct sim *sim, const struct al_msg_end *m)
     if (!end_is_possible(message, slot, m->state))
         sim_fail(sim, "END says that %u:%llu ended in state %u; nobody made it so", m->stream,
                  (unsigned long long)m->seq, m->state);
-    if (message->flags & AL_PUBLISH_NOTIFY)
+    if (message->to >= SIM_AGENTS)
+        sim_group_told_end(sim, message, m->state);
+    else if (message->flags & AL_PUBLISH_NOTIFY)
         check_answer(sim, message, m);
-    told_ended(sim, slot, m->stream, m->seq, m->state);
+    if (message->to < SIM_AGENTS)
+        told_ended(sim, slot, m->stream, m->seq, m->state);
     message->end_told = true;
 }
 
@@ -532,6 +546,11 @@ void sim_told_record(struct sim *sim, const struct al_msg_record *m, bool asked_
     if (!slot->message)
         return; /* a message whose sender never learned that it was taken */
     message = &sim->ledger->messages[slot->message - 1];
+    if (message->to >= SIM_AGENTS) { /* who joins and catches up has it before him again */
+        if (m->state != AL_STATE_WAITING && !end_is_possible(message, slot, m->state))
+            sim_fail(sim, "RECORD says that a group's message is in state %u", m->state);
+        return;
+    }
     if (m->state < AL_STATE_DELIVERED) {
         if (asked_ended)
             sim_fail(sim, "%u:%llu had ended and is in state %u again", m->stream,
@@ -557,7 +576,7 @@ void sim_told_letter(struct sim *sim, const struct al_msg_dlq_row *m)
     }
     message->dead_listed = true;
     if (m->envelope.n)
-        check_body(sim, message, m->envelope);
+        sim_check_body(sim, message, m->envelope);
     if (m->seq == 0)
         return;
     slot = bind(sim, message, m->stream, m->seq);
@@ -581,7 +600,7 @@ void sim_final_account(struct sim *sim)
         const struct sim_message *m = &ledger->messages[i];
         bool well = m->good & (1u << AL_STATUS_SUCCESS | 1u << AL_STATUS_PARTIAL);
 
-        if (!m->receipted || (m->flags & AL_PUBLISH_VOLATILE))
+        if (!m->receipted || (m->flags & AL_PUBLISH_VOLATILE) || m->to >= SIM_AGENTS)
             continue;
         if (!well && !m->dead_listed && !m->purged && !m->lost_agent && !m->cancel_asked)
             sim_fail(sim,

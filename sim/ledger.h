@@ -13,7 +13,7 @@
 struct sim_message {
     struct al_id id;
     uint32_t number, sender; /* client */
-    uint32_t from, to;       /* agents */
+    uint32_t from, to;       /* agents; to: SIM_AGENTS and up: a group */
     uint8_t label, priority;
     uint16_t flags; /* of PUBLISH */
     uint32_t size;  /* of the payload */
@@ -36,6 +36,7 @@ struct sim_message {
     bool given_up;           /* its sender was told GAP_CLOSED */
     bool delivered;          /* a client got it */
     uint32_t missing_before; /* as it was told */
+    uint64_t group_seq;      /* to a group: where somebody saw it, 0 */
 };
 
 /* Flags of a slot. */
@@ -44,6 +45,7 @@ enum {
     SIM_SLOT_SKIPPED = 2, /* a prev_seq said that it was dropped */
     SIM_SLOT_SEEN = 4,    /* a delivery of it reached a client */
     SIM_SLOT_NACKED = 8,  /* a client gave an attempt up */
+    SIM_SLOT_DEAD = 16,   /* of a group: it was listed as a dead letter */
 };
 
 /* A place in a stream. */
@@ -95,6 +97,37 @@ struct sim_breaker {
     uint64_t since_ns;
 };
 
+/* A place in a group's order. */
+struct sim_entry {
+    bool placed;        /* what, author, message are known */
+    bool known, hashed; /* the rest is; hash is */
+    bool in_history;    /* the audit found it there */
+    bool from_known;    /* of a join: from_seq is what was asked for */
+    uint8_t what;       /* AL_GROUP_ */
+    uint32_t author;    /* agent */
+    uint32_t message;   /* number + 1 */
+    uint64_t wall_ms, from_seq;
+    uint8_t prev_hash[32], hash[32];
+};
+
+/* What is known of an agent in a group. */
+struct sim_member {
+    int8_t certain;      /* 1: it is a member, -1: it is not, 0: somebody is changing that */
+    uint32_t changes;    /* asked for */
+    uint64_t since_ns;   /* of what is certain */
+    uint64_t lowest_ask; /* sequence that a join asked to begin with; UINT64_MAX: none has */
+    bool in_row;         /* GROUP_MEMBER says so, as follows */
+    uint64_t joined_seq, left_seq, acked_seq, pending;
+};
+
+struct sim_group {
+    bool made, limited;        /* limited: the history is not kept for ever */
+    struct sim_entry *entries; /* by sequence; 0 is not used */
+    uint32_t entry_cap;
+    uint64_t last_seq, first_seq; /* first_seq: of the history, as it was told last */
+    struct sim_member members[SIM_AGENTS];
+};
+
 struct sim_ledger {
     struct sim_message *messages;
     uint32_t message_count, message_cap;
@@ -102,7 +135,8 @@ struct sim_ledger {
     uint32_t stream_cap;
     struct sim_key *keys;
     uint32_t key_count, key_cap;
-    struct sim_inbox inboxes[SIM_AGENTS];
+    struct sim_inbox inboxes[SIM_AGENTS + SIM_GROUPS]; /* those of groups are never used */
+    struct sim_group groups[SIM_GROUPS];
     struct sim_breaker breakers[SIM_AGENTS];
     uint64_t breakers_opened;
     uint32_t tap_generation;
@@ -133,6 +167,8 @@ struct sim_message *sim_message_find(struct sim *sim, const struct al_id *id);
 /* Its envelope, the same whenever it is made. */
 void sim_message_envelope(const struct sim *sim, const struct sim_message *message,
                           struct al_buf *ret_envelope);
+/* Fails if it is not that envelope. */
+void sim_check_body(struct sim *sim, const struct sim_message *message, struct al_str envelope);
 /* The response that a receiver gives to it. */
 void sim_message_response(const struct sim_message *message, unsigned status, char ret_text[32]);
 void sim_label_text(unsigned label, char ret_text[8]);
@@ -173,6 +209,33 @@ void sim_told_cancelled(struct sim *sim, uint32_t message);
 void sim_cancel_up(struct sim *sim, uint32_t conn, const struct al_msg_cancel *m);
 void sim_cancel_down(struct sim *sim, uint32_t conn, const struct al_msg_done *m);
 void sim_cancel_deliver(struct sim *sim, const struct al_msg_deliver *m);
+
+/* ---- group_ledger.c: groups -------------------------------------------------------------------
+ */
+
+void sim_groups_init(struct sim_ledger *ledger);
+/* A client asks that an agent joins (from_seq as in GROUP_JOIN) or leaves; the number to give back
+ * when it is told that this was done, at seq. */
+uint32_t sim_group_asks_join(struct sim *sim, uint32_t group, uint32_t agent, uint64_t from_seq);
+uint32_t sim_group_asks_leave(struct sim *sim, uint32_t group, uint32_t agent);
+void sim_group_told_change(struct sim *sim, uint32_t group, uint32_t agent, bool joined,
+                           uint64_t seq, uint32_t ask);
+void sim_group_told_from(struct sim *sim, uint32_t group, uint64_t seq, uint64_t from_seq);
+/* A client was told that the message has this sequence. */
+void sim_group_place(struct sim *sim, const struct sim_message *message, uint64_t seq);
+void sim_group_told_entry(struct sim *sim, uint32_t group, const struct al_msg_group_entry *m);
+void sim_group_told_row(struct sim *sim, uint32_t group, const struct al_msg_group_row *m);
+void sim_group_told_member(struct sim *sim, uint32_t group, const struct al_msg_group_member *m);
+/* False: it is not a group's. */
+bool sim_group_told_deliver(struct sim *sim, uint32_t agent, const struct al_frame *frame,
+                            const struct al_msg_deliver *m);
+bool sim_group_told_letter(struct sim *sim, const struct al_msg_dlq_row *m);
+void sim_group_told_end(struct sim *sim, const struct sim_message *message, uint8_t state);
+/* A post is refused because its author is not a member. */
+void sim_group_refused(struct sim *sim, const struct sim_message *message);
+
+/* group_account.c: every group at the end, when all of its history was fetched. */
+void sim_group_account(struct sim *sim);
 
 /* ---- tap.c: the node's side ----------------------------------------------------------------- */
 

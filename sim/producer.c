@@ -53,7 +53,11 @@ static void producer_init(struct sim *sim, struct sim_client *client)
         c->label = (uint8_t)sim_rand_below(&sim->rand, sim->profile.labels);
         c->priority = (uint8_t)(sim_rand_below(&sim->rand, sim->profile.priorities) * 4);
         c->next_pseq = 1;
+        if (sim->profile.groups && sim_chance(sim, 400))
+            c->to = SIM_AGENTS + (uint32_t)sim_rand_below(&sim->rand, sim->profile.groups);
         sim_lossy_init(sim, &c->lossy);
+        if (c->to >= SIM_AGENTS && c->lossy.gaps > AL_GAPS_WAIT) /* others are refused */
+            c->lossy.gaps = AL_GAPS_WAIT;
         for (uint32_t k = 0; k < i; k++) { /* one channel per stream */
             const struct channel *o = &p->channels[k];
 
@@ -178,7 +182,9 @@ static void draw_message(struct sim *sim, struct sim_client *client, const struc
         m->ttl_ms = sim_rand_range(&sim->rand, 20, 3000);
     if (sim_chance(sim, p->due))
         m->due_ms = sim_now(sim).wall_ms + sim_rand_range(&sim->rand, 1, 2500);
-    if (sim_chance(sim, p->keyed)) {
+    if (c->to >= SIM_AGENTS)
+        m->ttl_ms = m->due_ms = 0; /* refused, and so are keys */
+    if (c->to < SIM_AGENTS && sim_chance(sim, p->keyed)) {
         m->key = sim_key_new(sim);
         key = &sim->ledger->keys[m->key];
         key->body = 0;

@@ -17,7 +17,8 @@ struct sim_role_ops {
     void (*wake)(struct sim *sim, struct sim_client *client);
 };
 
-extern const struct sim_role_ops sim_producer_ops, sim_consumer_ops, sim_tool_ops, sim_vandal_ops;
+extern const struct sim_role_ops sim_producer_ops, sim_consumer_ops, sim_tool_ops, sim_vandal_ops,
+    sim_grouper_ops;
 
 /* Puts a frame into the client's connection: SIM_PUT(sim, client, lower-case name, struct). */
 #define SIM_PUT(sim, client, lower, msg)                       \
@@ -45,5 +46,8 @@ bool sim_tool_audit_done(const struct sim_client *client);
 uint64_t sim_tool_pending(const struct sim_client *client);
 /* When that question was sent. */
 uint64_t sim_tool_asked_ns(const struct sim_client *client);
+/* This client fetches all that the groups hold: used by the final account. */
+void sim_grouper_audit(struct sim *sim, struct sim_client *client);
+bool sim_grouper_audit_done(const struct sim_client *client);
 
 #endif

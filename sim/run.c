@@ -195,11 +195,12 @@ static struct sim *setup(const struct sim_options *options, uint64_t seed)
     *sim_disk_faults(sim->disk) = p->disk;
     sim_disk_watch(sim->disk, on_disk, sim);
     sim_driver_start(sim);
-    sim->client_count = p->producers + p->consumers + p->tools + 1;
+    sim->client_count = p->producers + p->consumers + p->tools + 1 + p->groupers;
     for (uint32_t i = 0; i < sim->client_count; i++) {
         enum sim_role role = i < p->producers                             ? SIM_PRODUCER
                              : i < p->producers + p->consumers            ? SIM_CONSUMER
                              : i < p->producers + p->consumers + p->tools ? SIM_TOOL
+                             : i > p->producers + p->consumers + p->tools ? SIM_GROUPER
                                                                           : SIM_VANDAL;
 
         sim_client_init(sim, i, role);
@@ -280,6 +281,28 @@ static bool audit_is_done(struct sim *sim)
     return sim_tool_audit_done(first_tool(sim));
 }
 
+static struct sim_client *last_client(struct sim *sim)
+{
+    return &sim->clients[sim->client_count - 1];
+}
+
+static bool group_audit_is_done(struct sim *sim)
+{
+    return sim_grouper_audit_done(last_client(sim));
+}
+
+/* What the groups hold in the end, and what every member got of it. */
+static void account_groups(struct sim *sim)
+{
+    if (!sim->profile.groups || sim->failed)
+        return;
+    sim_grouper_audit(sim, last_client(sim));
+    if (!run_until(sim, group_audit_is_done, LIVENESS_MAX_NS) && !sim->failed)
+        sim_fail(sim, "the audit's questions about groups are not answered");
+    if (!sim->failed)
+        sim_group_account(sim);
+}
+
 static bool ends_are_known(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->profile.producers; i++) {
@@ -323,6 +346,7 @@ static void liveness(struct sim *sim)
         sim_final_account(sim);
         sim_lossy_account(sim);
     }
+    account_groups(sim);
     if (!sim->failed)
         sim_check_replay(sim);
     if (!sim->failed)

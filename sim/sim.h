@@ -6,7 +6,7 @@
  *
  *   driver*.c   the node: core and store, kept running as the real runner does it
  *   net.c       connections: bytes that arrive late and in pieces, or not at all
- *   client.c    what all clients share; producer.c, consumer.c, tool.c: the roles
+ *   client.c    what all clients share; producer.c, consumer.c, tool.c, groups.c: the roles
  *   ledger.c    what every client was told: the facts that the node must never contradict
  *   tap.c       watches every frame at the node and checks it against ledger and protocol
  *   check.c     shadow journal, replay, corruption trials
@@ -29,6 +29,7 @@
 
 #define SIM_NONE        UINT32_MAX
 #define SIM_AGENTS      8u
+#define SIM_GROUPS      3u /* behind the agents: number SIM_AGENTS and up */
 #define SIM_CLIENTS     24u
 #define SIM_CHANNELS    6u /* of a producer */
 #define SIM_CONNS       48u
@@ -58,6 +59,7 @@ struct sim_options {
 struct sim_profile {
     uint32_t steps;
     uint32_t agents, producers, consumers, tools;
+    uint32_t groups, groupers; /* groups, and clients that administer them */
     /* the node */
     uint32_t segment_bytes, first_segment_bytes, snapshot_bytes, carry_percent;
     uint64_t capacity_bytes, reserve_bytes;
@@ -180,7 +182,7 @@ struct sim_driver {
 
 /* ---- clients ------------------------------------------------------------------------------ */
 
-enum sim_role { SIM_PRODUCER, SIM_CONSUMER, SIM_TOOL, SIM_VANDAL };
+enum sim_role { SIM_PRODUCER, SIM_CONSUMER, SIM_TOOL, SIM_VANDAL, SIM_GROUPER };
 
 struct sim_client {
     uint32_t index;
@@ -248,7 +250,10 @@ void sim_note(struct sim *sim, const char *text, uint64_t a, uint64_t b, uint64_
 void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct al_now sim_now(const struct sim *sim);
 bool sim_chance(struct sim *sim, uint32_t permille);
+/* The name of an agent; from SIM_AGENTS on, of a group. */
 void sim_agent_name(uint32_t agent, char ret_name[16]);
+/* The agent or group of this name; SIM_NONE. */
+uint32_t sim_agent_find(struct al_str name);
 
 /* net.c */
 /* Connects a client; false when the node is down or full. */

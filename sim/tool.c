@@ -204,7 +204,8 @@ static void settle_by_id(struct sim *sim, struct sim_client *client)
     if (n == 0)
         return;
     message = &sim->ledger->messages[n - 1 - sim_rand_below(&sim->rand, n < 60 ? n : 60)];
-    if (!message->stream || !(q = ask(client, AL_MSG_SETTLE)))
+    if (!message->stream || message->to >= SIM_AGENTS || /* which member's? */
+        !(q = ask(client, AL_MSG_SETTLE)))
         return;
     m.request = q->request;
     m.message_id = message->id;
@@ -369,7 +370,8 @@ static void on_row(struct sim *sim, struct sim_client *client, const struct al_m
 {
     struct tool *t = client->role_state;
 
-    sim_told_letter(sim, m);
+    if (!sim_group_told_letter(sim, m))
+        sim_told_letter(sim, m);
     if (t->page_open) {
         t->page_rows++;
         if (m->position <= t->after)

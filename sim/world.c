@@ -116,8 +116,24 @@ bool sim_chance(struct sim *sim, uint32_t permille)
 
 void sim_agent_name(uint32_t agent, char ret_name[16])
 {
-    /* Two of them live in a namespace of their own. */
-    snprintf(ret_name, 16, agent % 4 == 3 ? "lab/a%u" : "a%u", (unsigned)agent % 100);
+    /* Two of them live in a namespace of their own, and one of the groups. */
+    if (agent < SIM_AGENTS)
+        snprintf(ret_name, 16, agent % 4 == 3 ? "lab/a%u" : "a%u", (unsigned)agent % 100);
+    else
+        snprintf(ret_name, 16, agent == SIM_AGENTS + 1 ? "group:lab/g%u" : "group:g%u",
+                 (unsigned)(agent - SIM_AGENTS) % 10);
+}
+
+uint32_t sim_agent_find(struct al_str name)
+{
+    char text[16];
+
+    for (uint32_t i = 0; i < SIM_AGENTS + SIM_GROUPS; i++) {
+        sim_agent_name(i, text);
+        if (al_str_eq(al_str_c(text), name))
+            return i;
+    }
+    return SIM_NONE;
 }
 
 /* ---- profile ------------------------------------------------------------------------------ */
@@ -226,4 +242,8 @@ void sim_profile_draw(struct sim *sim)
         p->due = 0;
     if (p->wall_jump_ms) /* a jump would end every key's life at once */
         p->dedup_ttl_ms = 10ull * 365 * 24 * 3600 * 1000;
+    if (sim->seed % 3 == 0) { /* no more, for the others to stay as fast as they are */
+        p->groups = pick(sim, 0, 1, SIM_GROUPS);
+        p->groupers = pick(sim, 0, 1, 2);
+    }
 }

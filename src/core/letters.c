@@ -152,13 +152,18 @@ int ali_handle_dlq_list(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
+/* A letter by its message; agent: its name, or empty for whoever has one. A group's message can be
+ * dead at several members. */
 static ali_ref find_letter_by_id(const struct al_node *node, const struct ali_conn *conn,
-                                 const struct al_id *id)
+                                 const struct al_id *id, struct al_str agent)
 {
+    ali_ref owner = agent.n ? ali_find_agent_name(node, ali_name_normal(agent)) : AL_REF_NONE;
+
     for (ali_ref ref = 0; ref < node->letters.end; ref++) {
         const struct ali_letter *letter = ali_letter_at(node, ref);
 
         if (al_pool_has(&node->letters, ref) && al_id_eq(&letter->d.id, id) &&
+            (!agent.n || letter->d.agent == owner) &&
             ali_may_act(conn, ali_agent_at(node, letter->d.agent)))
             return ref;
     }
@@ -167,7 +172,7 @@ static ali_ref find_letter_by_id(const struct al_node *node, const struct ali_co
 
 int ali_handle_dlq_get(struct al_node *node, struct ali_conn *conn, const struct al_msg_dlq_get *m)
 {
-    ali_ref ref = find_letter_by_id(node, conn, &m->message_id);
+    ali_ref ref = find_letter_by_id(node, conn, &m->message_id, al_str_of(NULL, 0));
     struct ali_read read = {.kind = ALI_READ_LETTER,
                             .conn = conn->number,
                             .conn_serial = node->v.conn_serials[conn->number],
@@ -268,7 +273,7 @@ static void for_letters(struct al_node *node, struct ali_conn *conn,
     int r = 0;
 
     if (!al_id_is_zero(&m->message_id)) {
-        ref = find_letter_by_id(node, conn, &m->message_id);
+        ref = find_letter_by_id(node, conn, &m->message_id, m->agent);
         r = ref == AL_REF_NONE ? -AL_E_NOT_FOUND : action(node, ref);
         ali_send_done(node, conn, m->request, r, r == 0);
         return;

@@ -270,6 +270,43 @@ static void test_a_dead_letter_of_one_member_is_told_and_can_be_fetched(void **s
     end(&d);
 }
 
+static void purge(struct driver *d, const char *agent)
+{
+    struct al_msg_dlq_purge m = {.request = 8, .agent = al_str_c(agent)};
+
+    m.message_id.b[0] = m.message_id.b[15] = 1; /* of driver_publish's first */
+    assert_int_equal(al_put_dlq_purge(&d->in, &m), 0);
+    driver_send(d, 0);
+}
+
+static void test_a_message_that_is_dead_at_two_members_is_purged_at_the_one_named(void **state)
+{
+    struct driver d;
+
+    (void)state;
+    begin(&d);
+    driver_publish(&d, 0, 1, 1);
+    driver_open(&d, 1, 1000, 2);
+    driver_attach(&d, 1, "a", 10);
+    driver_ack(&d, 1, 1, 1);
+    driver_ack(&d, 1, 1, 2);
+    driver_nack(&d, 1, 1, 3, "no");
+    driver_attach(&d, 1, "b", 10);
+    driver_ack(&d, 1, 2, 2);
+    driver_nack(&d, 1, 2, 3, "no");
+    driver_forget(&d);
+    purge(&d, "b");
+    purge(&d, "b");
+    driver_expect(&d, "0: DONE OK 1\n0: DONE NOT_FOUND 0\n");
+    show(&d);
+    driver_expect(&d, "0: GROUP group:team 1-4 members 2\n0: DONE OK 1\n"
+                      "0: MEMBER a 1-0 acked 3 pending 0 dead 1\n"
+                      "0: MEMBER b 2-0 acked 3 pending 0 dead 0\n0: DONE OK 2\n");
+    purge(&d, "a");
+    driver_expect(&d, "0: DONE OK 1\n");
+    end(&d);
+}
+
 static void test_the_history_proves_itself(void **state)
 {
     struct driver d;
@@ -400,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_a_retransmission_gets_its_first_receipt),
         cmocka_unit_test(test_the_author_learns_the_end_when_all_have_finished),
         cmocka_unit_test(test_a_dead_letter_of_one_member_is_told_and_can_be_fetched),
+        cmocka_unit_test(test_a_message_that_is_dead_at_two_members_is_purged_at_the_one_named),
         cmocka_unit_test(test_the_history_proves_itself),
         cmocka_unit_test(test_the_history_keeps_what_it_is_told_to),
         cmocka_unit_test(test_a_full_inbox_of_one_holds_the_group),
