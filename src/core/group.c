@@ -189,7 +189,8 @@ static bool may_read(const struct al_node *node, const struct ali_conn *conn,
          m = ali_member_at(node, m)->d.of_group.next) {
         const struct ali_agent *member = ali_agent_at(node, stream_of(node, m)->d.to);
 
-        if (!ali_member_at(node, m)->d.left_seq && ali_may_act(conn, member) &&
+        if ((!ali_member_at(node, m)->d.left_seq || AL_PLANT(node, GROUP_HISTORY_OPEN)) &&
+            ali_may_act(conn, member) &&
             (!agent.n ||
              al_str_eq(ali_name_normal(agent), al_str_of(member->d.name, member->d.name_size))))
             return true;

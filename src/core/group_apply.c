@@ -342,8 +342,9 @@ void ali_apply_group_post(struct al_node *node, uint64_t lsn, const struct ali_r
     struct ali_rec_publish admission = admission_of(r);
 
     ali_touch(node, ALI_PART_GROUP, ref, &group->object);
-    al_chain_next(group->d.hash, &link, group->d.hash);
-    if (r->what == AL_GROUP_MESSAGE)
+    if (r->what == AL_GROUP_MESSAGE || !AL_PLANT(node, GROUP_CHAIN_GAP))
+        al_chain_next(group->d.hash, &link, group->d.hash);
+    if (r->what == AL_GROUP_MESSAGE && (node->v.started || !AL_PLANT(node, GROUP_POST_TWICE)))
         ali_apply_admission(node, &admission);
     else if (r->what == AL_GROUP_JOINED)
         apply_join(node, ref, r);
@@ -424,7 +425,7 @@ bool ali_group_holds(const struct al_node *node, ali_ref ref, uint64_t seq, uint
     for (ali_ref m = group->d.members.head; m != AL_REF_NONE;
          m = ali_member_at(node, m)->d.of_group.next)
         if (member_holds(node, ali_member_at(node, m), seq, lsn, &letter))
-            return true;
+            return !AL_PLANT(node, GROUP_UNREAD_LOST);
     return false;
 }
 
@@ -463,7 +464,8 @@ void ali_group_apply_carry(struct al_node *node, uint64_t lsn, const struct ali_
         const struct ali_member *member = ali_member_at(node, m);
         ali_ref letter;
 
-        if (!member_holds(node, member, r->key, r->old_lsn, &letter))
+        if (!member_holds(node, member, r->key, r->old_lsn, &letter) ||
+            AL_PLANT(node, GROUP_CARRY_HALF))
             continue;
         if (letter != AL_REF_NONE) {
             ali_touch(node, ALI_PART_LETTER, letter, &ali_letter_at(node, letter)->object);

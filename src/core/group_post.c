@@ -82,7 +82,8 @@ static int check_post(const struct al_node *node, ali_ref ref, const struct ali_
     struct al_msg_envelope envelope;
     uint32_t n = sizeof(KIND_PREFIX) - 1;
 
-    if (member == AL_REF_NONE || ali_member_at(node, member)->d.left_seq)
+    if (member == AL_REF_NONE ||
+        (ali_member_at(node, member)->d.left_seq && !AL_PLANT(node, GROUP_FORMER_POSTS)))
         return -AL_E_NOT_MEMBER;
     if (al_decode_envelope(record->envelope, &envelope) < 0 ||
         (envelope.kind.n >= n && memcmp(envelope.kind.p, KIND_PREFIX, n) == 0))
@@ -284,6 +285,8 @@ static uint64_t lowest_pending(const struct al_node *node, const struct ali_grou
 
         if (!member->d.left_seq && stream_of(node, member)->d.runs.first_seq < lowest)
             lowest = stream_of(node, member)->d.runs.first_seq;
+        if (AL_PLANT(node, GROUP_END_EARLY))
+            break;
     }
     return lowest;
 }

@@ -27,7 +27,16 @@
     X(CANCEL_COMES_BACK, "cancel-comes-back", "snapshots forget messages cancelled in the middle") \
     X(GAP_WITHOUT_END, "gap-without-end", "a gap that does not heal is never ended")               \
     X(GAP_OVERTAKEN, "gap-overtaken", "one arrival lets everything behind a gap go")               \
-    X(GAP_UNTOLD, "gap-untold", "the recipient is not told of messages that were given up")
+    X(GAP_UNTOLD, "gap-untold", "the recipient is not told of messages that were given up")        \
+    X(GROUP_LEAVE_LOST, "group-leave-lost", "snapshots forget that a member has left its group")   \
+    X(GROUP_FORMER_POSTS, "group-former-posts", "who has left a group may still post to it")       \
+    X(GROUP_POST_TWICE, "group-post-twice", "recovery forgets the producer sequences of posts")    \
+    X(GROUP_CARRY_HALF, "group-carry-half",                                                        \
+      "carrying a post forward moves it in the history only")                                      \
+    X(GROUP_CHAIN_GAP, "group-chain-gap", "joins and leaves are not in the chain of hashes")       \
+    X(GROUP_END_EARLY, "group-end-early", "a post's end is told when the first member has it")     \
+    X(GROUP_HISTORY_OPEN, "group-history-open", "former members may read a group's history")       \
+    X(GROUP_UNREAD_LOST, "group-unread-lost", "what only a member still holds is not carried")
 
 /* Number of the bit in al_node_config.plants. */
 enum ali_plant {

@@ -281,6 +281,8 @@ static int put_member(const struct al_node *node, const struct ali_member *membe
                                    .joined_seq = member->d.joined_seq,
                                    .left_seq = member->d.left_seq};
 
+    if (AL_PLANT(node, GROUP_LEAVE_LOST))
+        item.left_seq = 0;
     return ali_put_item_member(out, &item);
 }
 
