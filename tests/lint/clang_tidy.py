@@ -71,7 +71,7 @@ def check_once(command, folder, cache, salt):
     if mark and os.path.exists(mark):
         return []
     problems = check(os.path.join(command["directory"], command["file"]), folder)
-    if mark and not problems:
+    if mark and not problems and os.access(cache, os.W_OK):
         with open(mark, "wb"):
             pass
     return problems
