@@ -154,6 +154,12 @@ struct al_group_query {
 AL_API int al_group_history(struct al_client *client, const struct al_group_query *query,
                             al_group_entry_fn *fn, void *ctx);
 
+/* Reads an entry that was kept: seq, what, admitted_ms, author, prev_hash, envelope and message.to
+ * say what it is; the callback gets it with `message` and `hash` made from them. Its result, or
+ * -AL_ERR_PROTOCOL: the envelope is not one; -AL_ERR_INVALID, -AL_ERR_NOMEM. */
+AL_API int al_group_entry_read(const struct al_group_entry *entry, al_group_entry_fn *fn,
+                               void *ctx);
+
 /* ---- proof -------------------------------------------------------------------------------- */
 
 /* A run of messages that was checked link by link. Zeroed: it begins with whatever comes first,

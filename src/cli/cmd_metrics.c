@@ -20,9 +20,16 @@ struct kind_row {
     uint64_t latency_counts[AL_KIND_LATENCY_COUNTS];
 };
 
+struct group_row {
+    char name[6 + AL_MESSAGE_NAME_MAX + 1];
+    uint64_t members, messages, history_bytes;
+};
+
 struct metrics {
     struct kind_row *rows;
     size_t count;
+    struct group_row *groups;
+    size_t group_count;
     struct kind_row total;
     struct al_status_info status;
 };
@@ -51,6 +58,22 @@ static int add_kind(void *ctx, const struct al_kind_info *info)
     snprintf(row->kind, sizeof row->kind, "%s", info->kind);
     add_to(row, info);
     add_to(&metrics->total, info);
+    return 0;
+}
+
+static int add_group(void *ctx, const struct al_group_info *info)
+{
+    struct metrics *metrics = ctx;
+    struct group_row *row;
+
+    metrics->groups =
+        ali_grow(metrics->groups, (metrics->group_count + 1) * sizeof *metrics->groups);
+    row = &metrics->groups[metrics->group_count++];
+    memset(row, 0, sizeof *row);
+    snprintf(row->name, sizeof row->name, "%s", info->name);
+    row->members = info->members;
+    row->messages = info->next_seq - 1;
+    row->history_bytes = info->bytes;
     return 0;
 }
 
@@ -120,6 +143,26 @@ static void print_kinds(struct ali_cli *cli, const struct metrics *metrics)
         ali_table_text(table, percent(row->success, row, text));
     }
     ali_table_print(table, "no messages since the node started");
+}
+
+/* Only where there are groups. */
+static void print_groups(struct ali_cli *cli, const struct metrics *metrics)
+{
+    static const char *const headings[] = {"GROUP", ">MEMBERS", ">MESSAGES", ">HISTORY", NULL};
+    struct ali_table *table;
+    char text[ALI_TIME_CAP];
+
+    if (!metrics->group_count)
+        return;
+    putchar('\n');
+    table = ali_table_new(cli, headings);
+    for (size_t i = 0; i < metrics->group_count; i++) {
+        ali_table_text(table, metrics->groups[i].name);
+        ali_table_count(table, metrics->groups[i].members);
+        ali_table_count(table, metrics->groups[i].messages);
+        ali_table_text(table, ali_format_size(metrics->groups[i].history_bytes, text));
+    }
+    ali_table_print(table, NULL);
 }
 
 static json_t *rate_json(uint64_t part, const struct kind_row *row)
@@ -200,6 +243,22 @@ static void put_kinds(const struct metrics *metrics, const char *name, const cha
     }
 }
 
+/* One family of all groups; none without groups. */
+static void put_groups(const struct metrics *metrics, const char *name, const char *type,
+                       const char *help, size_t offset)
+{
+    if (metrics->group_count)
+        put_type(name, type, help);
+    for (size_t i = 0; i < metrics->group_count; i++) {
+        uint64_t value;
+
+        memcpy(&value, (const uint8_t *)&metrics->groups[i] + offset, sizeof value);
+        printf("%s{group=\"", name);
+        put_label(metrics->groups[i].name);
+        printf("\"} %" PRIu64 "\n", value);
+    }
+}
+
 static void put_latency(const struct metrics *metrics)
 {
     static const char name[] = "agentlink_delivery_latency_seconds";
@@ -273,6 +332,15 @@ static void print_prometheus(const struct metrics *metrics)
     put_kinds(metrics, "agentlink_deliveries_failure_total", "Deliveries ended badly.",
               FIELD(failure));
     put_kinds(metrics, "agentlink_retries_total", "Failed attempts.", FIELD(retries));
+#undef FIELD
+#define FIELD(field) offsetof(struct group_row, field)
+    put_groups(metrics, "agentlink_group_members", "gauge", "Members of the group.",
+               FIELD(members));
+    put_groups(metrics, "agentlink_group_messages_total", "counter",
+               "Messages of the group since it was made, joins and leaves included.",
+               FIELD(messages));
+    put_groups(metrics, "agentlink_group_history_bytes", "gauge", "Messages in its history.",
+               FIELD(history_bytes));
 #undef FIELD
     put_latency(metrics);
     put_node(&metrics->status);
@@ -358,6 +426,8 @@ static int run_metrics(struct ali_cli *cli, const void *values, char **args)
     r = al_kind_list(cli->client, add_kind, &metrics);
     if (r == 0)
         r = al_status_get(cli->client, &metrics.status);
+    if (r == 0)
+        r = al_group_list(cli->client, add_group, &metrics);
     if (r) {
         code = ali_say_error(cli, r);
     } else if (v->prometheus) {
@@ -374,8 +444,10 @@ static int run_metrics(struct ali_cli *cli, const void *values, char **args)
         print_total(cli, &metrics.total);
         putchar('\n');
         print_kinds(cli, &metrics);
+        print_groups(cli, &metrics);
     }
     free(metrics.rows);
+    free(metrics.groups);
     return code;
 }
 

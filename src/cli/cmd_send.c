@@ -113,8 +113,7 @@ static const struct ali_option request_options[] = {
 
 /* ---- the message ---------------------------------------------------------------------------- */
 
-/* Reads a whole file into memory; 0, or an exit code after a message. */
-static int read_file(const struct ali_cli *cli, const char *path, struct al_message *message)
+int ali_read_payload(const struct ali_cli *cli, const char *path, struct al_message *message)
 {
     bool is_stdin = strcmp(path, "-") == 0;
     int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
@@ -163,7 +162,7 @@ static int set_payload(const struct ali_cli *cli, const struct send_values *valu
         return ALI_EXIT_USAGE;
     }
     if (path)
-        return read_file(cli, path, message);
+        return ali_read_payload(cli, path, message);
     message->payload_size = values->data ? strlen(values->data) : 0;
     message->payload = message->payload_size ? strdup(values->data) : NULL;
     return message->payload_size && !message->payload ? ALI_EXIT_REFUSED : 0;
@@ -260,12 +259,17 @@ static void set_end(json_t *object, const struct al_end *end)
     ali_json_data(object, "data", end->response, end->response_size);
 }
 
-static void print_receipt(struct ali_cli *cli, const struct al_receipt *receipt)
+void ali_print_receipt(struct ali_cli *cli, const struct al_receipt *receipt)
 {
     static const char *const headings[] = {"MESSAGE ID", "STREAM:SEQ", "DURABILITY", "DUPLICATE",
                                            NULL};
-    struct ali_table *table = ali_table_new(cli, headings);
+    struct ali_table *table;
 
+    if (cli->json) {
+        ali_json_print(cli, receipt_json(receipt));
+        return;
+    }
+    table = ali_table_new(cli, headings);
     ali_table_text(table, al_message_id_is_zero(&receipt->id) ? "-" : ali_id_text(&receipt->id));
     if (receipt->seq)
         ali_table_format(table, "%u:%llu", receipt->stream, (unsigned long long)receipt->seq);
@@ -382,7 +386,7 @@ static int send_and_wait(struct ali_cli *cli, const struct al_message *message, 
             set_end(object, end);
         ali_json_print(cli, object);
     } else {
-        print_receipt(cli, &receipt);
+        ali_print_receipt(cli, &receipt);
         if (r == 0)
             print_end(cli, end);
     }
@@ -405,10 +409,7 @@ static int send_message(struct ali_cli *cli, const struct send_values *values,
     if (r)
         return send_failed(cli, message, r);
     find_first_id(cli, &receipt);
-    if (cli->json)
-        ali_json_print(cli, receipt_json(&receipt));
-    else
-        print_receipt(cli, &receipt);
+    ali_print_receipt(cli, &receipt);
     return 0;
 }
 

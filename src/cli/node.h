@@ -21,6 +21,15 @@ const char *ali_node_name(const struct ali_cli *cli);
 int ali_say_error(const struct ali_cli *cli, int error);
 /* Likewise, of a call that was about the agent `name`. */
 int ali_agent_failed(const struct ali_cli *cli, const char *name, int error);
+/* Likewise, of a call that was about a group; what is wrong with the command line gives 2. */
+int ali_say_group_error(struct ali_cli *cli, int error);
+/* Writes bytes as hexadecimal digits and a NUL to ret_text, and returns it. */
+const char *ali_hex(const uint8_t *bytes, size_t size, char *ret_text);
+/* Reads a whole file, "-": standard input, as the payload, to be freed; 0, or an exit code after a
+ * message. */
+int ali_read_payload(const struct ali_cli *cli, const char *path, struct al_message *message);
+/* Prints a receipt, as a table or as JSON. */
+void ali_print_receipt(struct ali_cli *cli, const struct al_receipt *receipt);
 /* Reads a message id; 0, or 2 after a message. */
 int ali_read_id(const struct ali_cli *cli, const char *text, struct al_message_id *ret_id);
 

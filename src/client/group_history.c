@@ -16,59 +16,80 @@ struct reading {
     bool done;
 };
 
-/* Calls back with an entry whose message is laid out at `room`. */
-static int call(struct reading *reading, const struct al_msg_group_entry *m,
-                const struct al_msg_envelope *envelope, size_t header_count, uint8_t *room)
+/* Lays the message out, and calls back with the entry. */
+static int call(const struct al_alloc *alloc, const struct al_group_entry *raw,
+                al_group_entry_fn *fn, void *ctx)
 {
-    struct al_group_entry entry = {.seq = m->seq,
-                                   .what = (enum al_group_what)m->what,
-                                   .admitted_ms = m->wall_ms,
-                                   .envelope = m->envelope.p,
-                                   .envelope_size = m->envelope.n};
-    const char *workflow_id = reading->query->workflow_id;
+    struct al_group_entry entry = *raw;
+    struct al_msg_envelope envelope;
+    size_t header_count = 0;
+    int64_t size = 0;
+    uint8_t *block;
+    int r = al_decode_envelope(al_str_of(raw->envelope, raw->envelope_size), &envelope);
 
-    memcpy(entry.prev_hash, m->prev_hash.p, AL_GROUP_HASH_SIZE);
+    if (r == 0)
+        size = ali_message_view_size(&envelope, &header_count);
+    if (r < 0 || size < 0)
+        return ali_client_failed(-AL_E_PROTOCOL, "the envelope is not the one of a message");
+    block = al_alloc_new(alloc, (size_t)size + 1); /* there is a byte in an empty one too */
+    if (!block)
+        return ali_client_failed(-AL_E_NOMEM, NULL);
     al_message_init(&entry.message);
-    room = ali_message_view(envelope, header_count, room, &entry.message);
-    entry.author = ali_text_copy(&room, m->author);
+    (void)ali_message_view(&envelope, header_count, block, &entry.message);
     al_group_entry_hash(&entry, entry.hash);
     entry.message.from = entry.author;
-    entry.message.to = reading->name;
+    entry.message.to = raw->message.to;
     entry.message.stream = "";
-    if (workflow_id && *workflow_id && strcmp(entry.message.workflow_id, workflow_id) != 0)
+    r = fn(ctx, &entry);
+    al_alloc_free(alloc, block, (size_t)size + 1);
+    return r;
+}
+
+int al_group_entry_read(const struct al_group_entry *entry, al_group_entry_fn *fn, void *ctx)
+{
+    struct al_alloc alloc = ali_client_alloc(NULL);
+
+    if (!entry->author || strlen(entry->author) > AL_NAME_MAX || !entry->message.to ||
+        (entry->envelope_size && !entry->envelope))
+        return ali_client_fail(-AL_E_INVALID, "the entry has no author, group or envelope");
+    return call(&alloc, entry, fn, ctx);
+}
+
+/* Passes on what is of the workflow that is asked for. */
+static int filter(void *ctx, const struct al_group_entry *entry)
+{
+    const struct reading *reading = ctx;
+    const char *workflow_id = reading->query->workflow_id;
+
+    if (workflow_id && *workflow_id && strcmp(entry->message.workflow_id, workflow_id) != 0)
         return 0;
-    return reading->fn(reading->ctx, &entry);
+    return reading->fn(reading->ctx, entry);
 }
 
 static int tell_entry(struct reading *reading, struct al_str body)
 {
-    const struct al_alloc *alloc = &reading->client->alloc;
     struct al_msg_group_entry m;
-    struct al_msg_envelope envelope;
-    size_t header_count = 0;
-    int64_t size = 0;
-    uint8_t *room;
-    int r = al_decode_group_entry(body, &m);
+    struct al_group_entry entry;
+    char author[256];
+    uint8_t *room = (uint8_t *)author;
 
-    if (r == 0)
-        r = al_decode_envelope(m.envelope, &envelope);
-    if (r == 0)
-        size = ali_message_view_size(&envelope, &header_count);
-    if (r < 0 || size < 0 || m.prev_hash.n != AL_GROUP_HASH_SIZE || m.author.n > AL_NAME_MAX ||
-        m.seq < reading->next_seq)
+    if (al_decode_group_entry(body, &m) < 0 || m.prev_hash.n != AL_GROUP_HASH_SIZE ||
+        m.author.n > AL_NAME_MAX || m.seq < reading->next_seq)
         return ali_client_failed(-AL_E_PROTOCOL, NULL);
     if (reading->query->last_seq && m.seq > reading->query->last_seq) {
         reading->done = true;
         return 0;
     }
     reading->next_seq = m.seq + 1;
-    size += m.author.n + 1;
-    room = al_alloc_new(alloc, (size_t)size);
-    if (!room)
-        return ali_client_failed(-AL_E_NOMEM, NULL);
-    r = call(reading, &m, &envelope, header_count, room);
-    al_alloc_free(alloc, room, (size_t)size);
-    return r;
+    entry = (struct al_group_entry){.seq = m.seq,
+                                    .what = (enum al_group_what)m.what,
+                                    .admitted_ms = m.wall_ms,
+                                    .author = ali_text_copy(&room, m.author),
+                                    .envelope = m.envelope.p,
+                                    .envelope_size = m.envelope.n,
+                                    .message = {.to = reading->name}};
+    memcpy(entry.prev_hash, m.prev_hash.p, AL_GROUP_HASH_SIZE);
+    return call(&reading->client->alloc, &entry, filter, reading);
 }
 
 /* One answer. */

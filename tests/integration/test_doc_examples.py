@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from node import ROOT, program
 
-GUIDES = ["scheduling"]
+GUIDES = ["groups", "scheduling"]
 
 
 @pytest.mark.parametrize("guide", GUIDES)
