@@ -311,7 +311,7 @@ const struct ali_command ali_cmd_group[] = {
     {
         .group = "group",
         .name = "create",
-        .summary = "create a group: all members get everything, in one order",
+        .summary = "create a group, where all get everything in one order",
         .args = "GROUP",
         .args_min = 1,
         .args_max = 1,
