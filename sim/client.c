@@ -14,6 +14,8 @@ static const struct sim_role_ops *ops_of(const struct sim_client *client)
         return &sim_tool_ops;
     case SIM_GROUPER:
         return &sim_grouper_ops;
+    case SIM_SCHEDULER:
+        return &sim_scheduler_ops;
     default:
         return &sim_vandal_ops;
     }

@@ -300,7 +300,8 @@ static void on_deliver(struct sim *sim, struct sim_client *client, const struct 
     const struct sim_message *message;
     struct delivery *d;
 
-    if (!sim_group_told_deliver(sim, c->agent, frame, m))
+    if (!sim_group_told_deliver(sim, c->agent, frame, m) &&
+        !sim_schedule_told_deliver(sim, c->agent, m))
         sim_told_deliver(sim, m);
     if (sim->failed || al_decode_envelope(m->envelope, &envelope) < 0)
         return;
@@ -318,7 +319,7 @@ static void on_deliver(struct sim *sim, struct sim_client *client, const struct 
         sim_fail(sim, "a receiver with credit %u has %u deliveries", c->credit, c->count);
         return;
     }
-    message = sim_message_find(sim, &envelope.message_id); /* NULL: who came to a group, or went */
+    message = sim_message_find(sim, &envelope.message_id); /* NULL: the node's own */
     d = &c->queue[c->count++];
     *d = (struct delivery){.stream = m->stream,
                            .message = message ? message->number : SIM_NONE,

@@ -28,6 +28,7 @@ void sim_ledger_free(struct sim_ledger *ledger)
     free(ledger->keys);
     for (uint32_t g = 0; g < SIM_GROUPS; g++)
         free(ledger->groups[g].entries);
+    free(ledger->firings);
     free(ledger->pending);
     free(ledger);
 }

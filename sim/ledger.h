@@ -45,7 +45,7 @@ enum {
     SIM_SLOT_SKIPPED = 2, /* a prev_seq said that it was dropped */
     SIM_SLOT_SEEN = 4,    /* a delivery of it reached a client */
     SIM_SLOT_NACKED = 8,  /* a client gave an attempt up */
-    SIM_SLOT_DEAD = 16,   /* of a group: it was listed as a dead letter */
+    SIM_SLOT_DEAD = 16,   /* of a group or a schedule: it was listed as a dead letter */
 };
 
 /* A place in a stream. */
@@ -128,6 +128,27 @@ struct sim_group {
     struct sim_member members[SIM_AGENTS];
 };
 
+/* A schedule, by its number: its name is t and the number, its label l and SIM_TIMER_LABEL more. */
+#define SIM_TIMERS      12u
+#define SIM_TIMER_LABEL 100u
+enum sim_timer_state { SIM_TIMER_FREE, SIM_TIMER_UNSURE, SIM_TIMER_SET, SIM_TIMER_GONE };
+struct sim_timer {
+    enum sim_timer_state state; /* as its client knows it; UNSURE: asked for, not answered */
+    uint32_t from, to;
+    uint32_t every_ms; /* 0: by text */
+    char text[16];
+    uint64_t until_ms, ttl_ms;
+    uint64_t last_ms, next_ms; /* by the newest SCHEDULE_ROW: the last firing, the next one */
+    unsigned code;             /* likewise: why the one that is due waits, 0 */
+};
+
+/* A message of a schedule that a client got. */
+struct sim_firing {
+    struct al_id id;
+    uint32_t timer;
+    uint64_t wall_ms;
+};
+
 struct sim_ledger {
     struct sim_message *messages;
     uint32_t message_count, message_cap;
@@ -137,6 +158,9 @@ struct sim_ledger {
     uint32_t key_count, key_cap;
     struct sim_inbox inboxes[SIM_AGENTS + SIM_GROUPS]; /* those of groups are never used */
     struct sim_group groups[SIM_GROUPS];
+    struct sim_timer timers[SIM_TIMERS];
+    struct sim_firing *firings;
+    uint32_t firing_count, firing_cap;
     struct sim_breaker breakers[SIM_AGENTS];
     uint64_t breakers_opened;
     uint32_t tap_generation;
@@ -233,6 +257,12 @@ bool sim_group_told_letter(struct sim *sim, const struct al_msg_dlq_row *m);
 void sim_group_told_end(struct sim *sim, const struct sim_message *message, uint8_t state);
 /* A post is refused because its author is not a member. */
 void sim_group_refused(struct sim *sim, const struct sim_message *message);
+
+/* schedule_account.c: messages of schedules. False: it is none. */
+bool sim_schedule_told_deliver(struct sim *sim, uint32_t agent, const struct al_msg_deliver *m);
+bool sim_schedule_told_letter(struct sim *sim, const struct al_msg_dlq_row *m);
+/* The journal at the end: what fired when, and how each message of it ended. */
+void sim_schedule_account(struct sim *sim);
 
 /* group_account.c: every group at the end, when all of its history was fetched. */
 void sim_group_account(struct sim *sim);

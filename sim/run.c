@@ -175,6 +175,17 @@ static void on_disk(void *ctx, const char *text, const uint64_t arg[3])
 
 /* ---- setup -------------------------------------------------------------------------------- */
 
+/* Clients stand in the order of their roles. */
+static enum sim_role role_of(const struct sim_profile *p, uint32_t index)
+{
+    const uint32_t counts[] = {p->producers, p->consumers, p->tools, 1, p->groupers, p->schedulers};
+    unsigned role = SIM_PRODUCER;
+
+    while (index >= counts[role])
+        index -= counts[role++];
+    return (enum sim_role)role;
+}
+
 static struct sim *setup(const struct sim_options *options, uint64_t seed)
 {
     struct sim *sim = sim_xrealloc(NULL, sizeof(*sim));
@@ -195,15 +206,9 @@ static struct sim *setup(const struct sim_options *options, uint64_t seed)
     *sim_disk_faults(sim->disk) = p->disk;
     sim_disk_watch(sim->disk, on_disk, sim);
     sim_driver_start(sim);
-    sim->client_count = p->producers + p->consumers + p->tools + 1 + p->groupers;
+    sim->client_count = p->producers + p->consumers + p->tools + 1 + p->groupers + p->schedulers;
     for (uint32_t i = 0; i < sim->client_count; i++) {
-        enum sim_role role = i < p->producers                             ? SIM_PRODUCER
-                             : i < p->producers + p->consumers            ? SIM_CONSUMER
-                             : i < p->producers + p->consumers + p->tools ? SIM_TOOL
-                             : i > p->producers + p->consumers + p->tools ? SIM_GROUPER
-                                                                          : SIM_VANDAL;
-
-        sim_client_init(sim, i, role);
+        sim_client_init(sim, i, role_of(p, i));
     }
     for (uint32_t i = 0; i < sizeof(recurring) / sizeof(recurring[0]); i++) {
         if (mean_of(sim, i))
@@ -281,14 +286,14 @@ static bool audit_is_done(struct sim *sim)
     return sim_tool_audit_done(first_tool(sim));
 }
 
-static struct sim_client *last_client(struct sim *sim)
+static struct sim_client *last_grouper(struct sim *sim)
 {
-    return &sim->clients[sim->client_count - 1];
+    return &sim->clients[sim->client_count - 1 - sim->profile.schedulers];
 }
 
 static bool group_audit_is_done(struct sim *sim)
 {
-    return sim_grouper_audit_done(last_client(sim));
+    return sim_grouper_audit_done(last_grouper(sim));
 }
 
 /* What the groups hold in the end, and what every member got of it. */
@@ -296,11 +301,33 @@ static void account_groups(struct sim *sim)
 {
     if (!sim->profile.groups || sim->failed)
         return;
-    sim_grouper_audit(sim, last_client(sim));
+    sim_grouper_audit(sim, last_grouper(sim));
     if (!run_until(sim, group_audit_is_done, LIVENESS_MAX_NS) && !sim->failed)
         sim_fail(sim, "the audit's questions about groups are not answered");
     if (!sim->failed)
         sim_group_account(sim);
+}
+
+static bool have_fired(struct sim *sim)
+{
+    return sim_schedules_have_fired(sim);
+}
+
+static bool are_gone(struct sim *sim)
+{
+    return sim_schedules_are_gone(sim);
+}
+
+/* Every schedule still fires; then each is removed. */
+static void end_schedules(struct sim *sim)
+{
+    if (!sim->profile.schedulers || sim->failed)
+        return;
+    if (!run_until(sim, have_fired, LIVENESS_MAX_NS) && !sim->failed)
+        sim_fail(sim, "the faults have stopped and a schedule does not fire");
+    sim->timers_off = true;
+    if (!sim->failed && !run_until(sim, are_gone, LIVENESS_MAX_NS) && !sim->failed)
+        sim_fail(sim, "the faults have stopped and a schedule cannot be removed");
 }
 
 static bool ends_are_known(struct sim *sim)
@@ -323,12 +350,14 @@ static void liveness(struct sim *sim)
     uint64_t limit_ns = liveness_limit_ns(sim);
 
     sim->faults_on = sim->load_on = false;
+    sim->calm_ns = sim->mono_ns;
     memset(sim_disk_faults(sim->disk), 0, sizeof(struct sim_disk_faults));
     sim_disk_heal(sim->disk);
     sim_disk_repair(sim->disk);
     sim_disk_set_capacity(sim->disk, UINT64_MAX / 2);
     sim->profile.capacity_bytes = UINT64_MAX / 2;
     sim_note(sim, "--- the faults stop ---", 0, 0, 0);
+    end_schedules(sim);
     if (!run_until(sim, is_idle, limit_ns) && !sim->failed)
         sim_fail(sim,
                  "the faults have stopped, and after %llu s not everything has ended: node %s, "
@@ -345,6 +374,7 @@ static void liveness(struct sim *sim)
     if (!sim->failed) {
         sim_final_account(sim);
         sim_lossy_account(sim);
+        sim_schedule_account(sim);
     }
     account_groups(sim);
     if (!sim->failed)

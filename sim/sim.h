@@ -6,7 +6,7 @@
  *
  *   driver*.c   the node: core and store, kept running as the real runner does it
  *   net.c       connections: bytes that arrive late and in pieces, or not at all
- *   client.c    what all clients share; producer.c, consumer.c, tool.c, groups.c: the roles
+ *   client.c    what all clients share; producer.c, consumer.c, tool.c, …: the roles
  *   ledger.c    what every client was told: the facts that the node must never contradict
  *   tap.c       watches every frame at the node and checks it against ledger and protocol
  *   check.c     shadow journal, replay, corruption trials
@@ -60,6 +60,7 @@ struct sim_profile {
     uint32_t steps;
     uint32_t agents, producers, consumers, tools;
     uint32_t groups, groupers; /* groups, and clients that administer them */
+    uint32_t schedulers;       /* clients that set schedules */
     /* the node */
     uint32_t segment_bytes, first_segment_bytes, snapshot_bytes, carry_percent;
     uint64_t capacity_bytes, reserve_bytes;
@@ -182,7 +183,7 @@ struct sim_driver {
 
 /* ---- clients ------------------------------------------------------------------------------ */
 
-enum sim_role { SIM_PRODUCER, SIM_CONSUMER, SIM_TOOL, SIM_VANDAL, SIM_GROUPER };
+enum sim_role { SIM_PRODUCER, SIM_CONSUMER, SIM_TOOL, SIM_VANDAL, SIM_GROUPER, SIM_SCHEDULER };
 
 struct sim_client {
     uint32_t index;
@@ -211,6 +212,8 @@ struct sim {
     uint64_t step;    /* core events so far */
     uint64_t idle_ns; /* since then every sender has all its answers; 0: not so */
     bool faults_on, load_on, failed, wall_jumped;
+    bool timers_off;  /* the last phase: schedules are removed */
+    uint64_t calm_ns; /* since then there are no faults, 0 */
     char failure[600];
     bool alloc_may_fail, cut_planned;
     uint64_t alloc_bytes;

@@ -370,7 +370,7 @@ static void on_row(struct sim *sim, struct sim_client *client, const struct al_m
 {
     struct tool *t = client->role_state;
 
-    if (!sim_group_told_letter(sim, m))
+    if (!sim_group_told_letter(sim, m) && !sim_schedule_told_letter(sim, m))
         sim_told_letter(sim, m);
     if (t->page_open) {
         t->page_rows++;

@@ -246,4 +246,5 @@ void sim_profile_draw(struct sim *sim)
         p->groups = pick(sim, 0, 1, SIM_GROUPS);
         p->groupers = pick(sim, 0, 1, 2);
     }
+    p->schedulers = sim->seed % 4 == 2;
 }

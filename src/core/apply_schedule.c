@@ -151,6 +151,8 @@ void ali_apply_schedule_remove(struct al_node *node, uint64_t lsn,
     struct ali_schedule *schedule = ali_schedule_at(node, ref);
     struct ali_rec_producer_close close = {.producer = schedule->d.producer};
 
+    if (AL_PLANT(node, SCHEDULE_STAYS) && !node->v.started)
+        return;
     ali_touch(node, ALI_PART_SCHEDULE, ref, &schedule->object);
     al_wheel_cancel(&node->v.wheel, &schedule->v.timer);
     ali_apply_producer_close(node, lsn, &close);

@@ -36,7 +36,10 @@
     X(GROUP_CHAIN_GAP, "group-chain-gap", "joins and leaves are not in the chain of hashes")       \
     X(GROUP_END_EARLY, "group-end-early", "a post's end is told when the first member has it")     \
     X(GROUP_HISTORY_OPEN, "group-history-open", "former members may read a group's history")       \
-    X(GROUP_UNREAD_LOST, "group-unread-lost", "what only a member still holds is not carried")
+    X(GROUP_UNREAD_LOST, "group-unread-lost", "what only a member still holds is not carried")     \
+    X(SCHEDULE_EACH, "schedule-each", "every missed firing is made up for by one of its own")      \
+    X(SCHEDULE_AGAIN, "schedule-again", "recovery forgets when a schedule has fired last")         \
+    X(SCHEDULE_STAYS, "schedule-stays", "recovery forgets that a schedule was removed")
 
 /* Number of the bit in al_node_config.plants. */
 enum ali_plant {

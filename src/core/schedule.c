@@ -17,6 +17,9 @@ static uint64_t last_ms(const struct al_node *node, const struct ali_schedule *s
     ali_ref producer = ali_find_producer(node, schedule->d.producer);
     ali_ref track = ali_find_track(node, schedule->d.stream, producer);
 
+    if (AL_PLANT(node, SCHEDULE_AGAIN) && track != AL_REF_NONE &&
+        ali_track_at(node, track)->d.high < node->v.start_ms)
+        return 0;
     return track == AL_REF_NONE ? 0 : ali_track_at(node, track)->d.high;
 }
 
@@ -85,13 +88,13 @@ static int fire(struct al_node *node, ali_ref ref)
     ali_ref stream_ref = schedule->d.stream;
     const struct ali_stream *stream = ali_stream_at(node, stream_ref);
     uint64_t now = node->v.now.wall_ms;
-    struct ali_rec_publish record = {.stream = stream->d.id,
-                                     .seq = stream->d.runs.next_seq,
-                                     .producer = schedule->d.producer,
-                                     .pseq = now,
-                                     .wall_ms = now,
-                                     .expire_ms =
-                                         schedule->d.ttl_ms ? now + schedule->d.ttl_ms : 0};
+    struct ali_rec_publish record = {
+        .stream = stream->d.id,
+        .seq = stream->d.runs.next_seq,
+        .producer = schedule->d.producer,
+        .pseq = AL_PLANT(node, SCHEDULE_EACH) ? next_ms(node, schedule) : now,
+        .wall_ms = now,
+        .expire_ms = schedule->d.ttl_ms ? now + schedule->d.ttl_ms : 0};
     struct al_msg_envelope envelope;
     uint16_t kind;
     int r = check_room(node, stream);
