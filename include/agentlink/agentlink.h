@@ -11,6 +11,7 @@
  *   send.h     sending, receipts, ends, requests
  *   request.h  many requests at once, with deadlines and cancellation
  *   receive.h  receiving, acknowledging, handlers
+ *   commit.h   acks, messages and an agent's own state in one step
  *   admin.h    delivery records, agents, streams, dead letters, status, metrics
  *   groups.h   groups: members, posts, history, proof
  *   health.h   key figures, health and alerts of the node
@@ -43,6 +44,7 @@
 
 #include <agentlink/admin.h>
 #include <agentlink/client.h>
+#include <agentlink/commit.h>
 #include <agentlink/errors.h>
 #include <agentlink/groups.h>
 #include <agentlink/health.h>

@@ -143,6 +143,7 @@ struct al_client_info {
     uint64_t confirmed;  /* of them confirmed durable by the node */
     uint64_t suppressed; /* redeliveries that were answered without the program: it had done them */
     uint64_t extended;   /* lease renewals */
+    uint64_t committed;  /* commits that the node has applied */
     uint64_t requests;   /* requests started, al_request() included */
     uint64_t replies;    /* of them with a reply */
     uint64_t no_replies; /* of them whose deadline passed */
@@ -151,6 +152,7 @@ struct al_client_info {
     uint64_t unconfirmed; /* acks and nacks without confirmation */
     uint64_t queued;      /* messages received and not yet given to the program */
     uint64_t held;        /* messages given to the program and not settled */
+    uint64_t uncommitted; /* commits without an answer */
     uint64_t outstanding; /* requests under way */
 };
 

@@ -344,7 +344,9 @@ void al_delivery_drop(struct al_delivery *delivery)
         return;
     client = whole(delivery)->client;
     ali_client_lock(client);
-    if (whole(delivery)->in_handler)
+    if (whole(delivery)->commit && ali_commit_is_under_way(whole(delivery)->commit))
+        whole(delivery)->let_go = true; /* its answer decides */
+    else if (whole(delivery)->in_handler)
         whole(delivery)->dropped = true; /* when the handler returns */
     else
         ali_csession_drop(client->session, whole(delivery));

@@ -248,7 +248,8 @@ fail:
 
 static bool is_settled(const struct al_client *client)
 {
-    return client->session->unreceipted == 0 && client->session->unconfirmed == 0;
+    return client->session->unreceipted == 0 && client->session->unconfirmed == 0 &&
+           client->session->commit_count == 0;
 }
 
 /* Waits until everything has its answer; without callbacks. */
@@ -331,6 +332,7 @@ void al_client_get_info(struct al_client *client, struct al_client_info *ret_inf
     memcpy(ret_info->node, session->node, sizeof(ret_info->node));
     ret_info->unreceipted = session->unreceipted;
     ret_info->unconfirmed = session->unconfirmed;
+    ret_info->uncommitted = session->commit_count;
     ret_info->outstanding = client->request_outstanding;
     ret_info->queued = ret_info->held = 0;
     for (attach = session->attaches; attach; attach = attach->next) {

@@ -94,6 +94,7 @@ void ali_delivery_free(struct ali_csession *session, struct ali_delivery *delive
     if (!delivery)
         return;
     assert(!delivery->stream);
+    ali_commit_forget(delivery);
     *delivery->all_link = delivery->all_next;
     if (delivery->all_next)
         delivery->all_next->all_link = delivery->all_link;

@@ -79,6 +79,10 @@ static void handler_returned(struct al_client *client, struct ali_delivery *deli
     int r = 0;
 
     delivery->in_handler = false;
+    if (delivery->commit && ali_commit_is_under_way(delivery->commit)) {
+        delivery->let_go = result != AL_HANDLER_KEEPS; /* its answer settles it */
+        return;
+    }
     if (delivery->settled) {
         ali_delivery_free(session, delivery);
         return;
@@ -90,6 +94,7 @@ static void handler_returned(struct al_client *client, struct ali_delivery *deli
     }
     if (result == AL_HANDLER_KEEPS)
         return;
+    ali_commit_forget(delivery);
     if (result < 0)
         r = ali_csession_nack(session, delivery, 0, al_error_text(result), al_clock_now());
     else
@@ -190,7 +195,7 @@ int al_client_flush(struct al_client *client, int timeout_ms)
         while (call_back(client, false) == CALLBACKS_AT_ONCE)
             ;
         done = session->unreceipted == 0 && session->unconfirmed == 0 &&
-               ali_csession_output(session).n == 0;
+               session->commit_count == 0 && ali_csession_output(session).n == 0;
         if (done || al_clock_mono_ns() >= deadline)
             break;
         ali_client_wait(client, deadline);

@@ -365,6 +365,7 @@ static void drop_streams(struct ali_csession *session, struct ali_attach *attach
         ali_settle_forget(session, stream);
         rstream_free(session, stream);
     }
+    ali_commit_detached(session);
 }
 
 void ali_attach_free(struct ali_csession *session, struct ali_attach *attach, int error)
@@ -553,6 +554,8 @@ static void adopt(struct ali_csession *session, struct ali_delivery *copy,
     }
     if (copy->stream->head == copy)
         ali_lease_head(session, copy);
+    if (copy->commit)
+        ali_commit_leased(session, copy->commit);
 }
 
 int ali_inbox_deliver(struct ali_csession *session, const struct al_msg_deliver *m)

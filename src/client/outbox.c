@@ -229,7 +229,7 @@ void ali_outbox_pump(struct ali_csession *session)
 
 int ali_outbox_welcome(struct ali_csession *session)
 {
-    return session->unsent ? ali_outbox_want_producer(session) : 0;
+    return session->unsent || session->commits ? ali_outbox_want_producer(session) : 0;
 }
 
 int ali_outbox_producer_ready(struct ali_csession *session, const struct al_msg_producer_ready *m)
@@ -240,7 +240,7 @@ int ali_outbox_producer_ready(struct ali_csession *session, const struct al_msg_
     session->producer = m->producer;
     session->producer_epoch = m->epoch;
     ali_outbox_pump(session);
-    return 0;
+    return ali_commit_pump(session);
 }
 
 /* The node does not know the producer any more: what was written may or may not have been taken. */
@@ -258,6 +258,7 @@ static int producer_lost(struct ali_csession *session, struct al_str detail)
         channel->state = ALI_CHANNEL_IDLE;
         channel->held = false;
     }
+    ali_commit_fail(session, -AL_E_UNKNOWN_OUTCOME, detail, true);
     session->producer = 0;
     session->producer_epoch = 0;
     session->producer_state = ALI_PRODUCER_NONE;
@@ -428,6 +429,7 @@ int ali_outbox_error(struct ali_csession *session, const struct al_msg_error *m)
         session->producer_state = ALI_PRODUCER_NONE;
         for (channel = session->channels; channel; channel = channel->next)
             ali_channel_fail(session, channel, error, m->detail);
+        ali_commit_fail(session, error, m->detail, false);
         return 0;
     }
     channel = ali_channel_find(session, m->request);

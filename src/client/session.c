@@ -34,6 +34,7 @@ int ali_csession_new(const struct ali_csession_config *config, struct ali_csessi
     session->publish_window = config->window;
     session->results_end = &session->results;
     session->ends_end = &session->ends;
+    session->commits_end = &session->commits;
     session->notices_end = &session->notices;
     session->renew_ns = AL_NEVER_NS;
     session->watch_poll_ns = AL_NEVER_NS;
@@ -50,6 +51,7 @@ void ali_csession_free(struct ali_csession *session)
         return;
     alloc = session->config.alloc;
     ali_request_disconnected(session);
+    ali_commit_deinit(session);
     ali_inbox_deinit(session);
     ali_outbox_deinit(session);
     ali_watch_deinit(session);
@@ -167,6 +169,7 @@ void ali_csession_disconnected(struct ali_csession *session, int error, struct a
     session->out_done = 0;
     ali_outbox_disconnected(session);
     ali_inbox_disconnected(session);
+    ali_commit_disconnected(session);
     ali_request_disconnected(session);
 }
 
@@ -243,6 +246,8 @@ static int handle_error(struct ali_csession *session, struct al_str body)
         return ali_outbox_error(session, &m);
     case AL_MSG_ATTACH:
         return ali_inbox_error(session, &m);
+    case AL_MSG_COMMIT:
+        return ali_commit_error(session, &m);
     case AL_MSG_END_WATCH:
         ali_watch_error(session, &m);
         return 0;
@@ -280,6 +285,19 @@ static int handle_deliver(struct ali_csession *session, struct al_str body)
     return ali_inbox_deliver(session, &m);
 }
 
+static int handle_committed(struct ali_csession *session, struct al_str body)
+{
+    struct al_msg_committed m;
+    const uint8_t *end;
+    int r = al_decode_committed(body, &m);
+
+    if (r < 0)
+        return r;
+    end = m.detail.p + m.detail.n; /* its last field */
+    session->committed_ext = al_str_of(end, (uint32_t)(body.p + body.n - end));
+    return ali_commit_answer(session, &m);
+}
+
 static int handle_frame(struct ali_csession *session, const struct al_frame *frame)
 {
     switch (frame->type) {
@@ -293,6 +311,8 @@ static int handle_frame(struct ali_csession *session, const struct al_frame *fra
         return handle_error(session, frame->body);
     case AL_MSG_DELIVER:
         return handle_deliver(session, frame->body);
+    case AL_MSG_COMMITTED:
+        return handle_committed(session, frame->body);
         HANDLE(GOODBYE, goodbye, handle_goodbye)
         HANDLE(PRODUCER_READY, producer_ready, ali_outbox_producer_ready)
         HANDLE(CHANNEL_READY, channel_ready, ali_outbox_channel_ready)
@@ -318,6 +338,7 @@ static int handle_frame(struct ali_csession *session, const struct al_frame *fra
     case AL_MSG_GROUP_ROW:
     case AL_MSG_GROUP_MEMBER:
     case AL_MSG_GROUP_ENTRY:
+    case AL_MSG_KV_ROW:
     case AL_MSG_FIGURES:
     case AL_MSG_HEALTH_ROW:
     case AL_MSG_ALERT_ROW:

@@ -122,15 +122,17 @@ struct ali_delivery {
     struct ali_delivery *next, *prev;          /* in the stream, by sequence */
     struct ali_delivery *all_next, **all_link; /* session->deliveries */
     uint64_t lease;
-    uint32_t lease_ms; /* as it is now: `pub` is the program's once it is held */
-    uint64_t renew_ns; /* when the head renews its lease */
-    uint64_t cap_ns;   /* no renewal after this */
-    bool held;         /* with the program */
-    bool lost;         /* its lease is void */
-    bool dropped;      /* let go by the program: only keeps its place in the stream */
-    bool in_handler;   /* freed when the handler returns */
-    bool settled;      /* in_handler: acked or nacked already */
-    int detached;      /* why it cannot be settled any more: 0 or negative */
+    uint32_t lease_ms;        /* as it is now: `pub` is the program's once it is held */
+    uint64_t renew_ns;        /* when the head renews its lease */
+    uint64_t cap_ns;          /* no renewal after this */
+    bool held;                /* with the program */
+    bool lost;                /* its lease is void */
+    bool dropped;             /* let go by the program: only keeps its place in the stream */
+    bool in_handler;          /* freed when the handler returns */
+    bool settled;             /* in_handler: acked or nacked already */
+    bool let_go;              /* by the program while its commit was under way */
+    struct al_commit *commit; /* it is part of, NULL: none */
+    int detached;             /* why it cannot be settled any more: 0 or negative */
     size_t size;
 };
 
@@ -183,6 +185,44 @@ struct ali_attach {
     char detail[ALI_DETAIL_MAX + 1];
     size_t size;
     char agent[];
+};
+
+/* ---- what is committed ---------------------------------------------------------------------- */
+
+/* An ack in a commit. */
+struct ali_commit_ack {
+    struct ali_delivery *delivery; /* NULL: it was settled or dropped otherwise */
+    size_t lease_at;               /* where its lease stands: in `acks`, then in the frame */
+    uint64_t lease;                /* as it was written last */
+};
+
+/* A commit: built by the program, then queued until the node has answered. */
+struct al_commit {
+    struct al_commit *next; /* session->commits */
+    void *client;           /* the driver's: struct al_client */
+    enum {
+        ALI_COMMIT_BUILT,    /* with the program; also after a refusal */
+        ALI_COMMIT_QUEUED,   /* to be written */
+        ALI_COMMIT_INFLIGHT, /* written on this connection */
+        ALI_COMMIT_VOID,     /* likewise, but its number is not the next one any more */
+        ALI_COMMIT_PARKED,   /* refused for a lost lease; waits for the message to come again */
+        ALI_COMMIT_DONE      /* applied */
+    } state;
+    bool written;   /* it may have been applied */
+    bool abandoned; /* the program has freed it */
+    bool duplicate; /* applied: it was the second time that the node saw it */
+    uint32_t request;
+    uint64_t cseq;
+    struct al_buf acks, sends, changes; /* bodies, each behind its length */
+    struct al_buf frame;                /* COMMIT with its header */
+    struct ali_commit_ack *ack;         /* AL_COMMIT_PARTS_MAX of them */
+    struct al_receipt *receipts;        /* likewise: of the messages */
+    bool *notify;                       /* likewise */
+    uint32_t ack_count, send_count, change_count;
+    int error;    /* the answer */
+    uint32_t bad; /* the part that was refused; UINT32_MAX */
+    char detail[ALI_DETAIL_MAX + 1];
+    char agent[AL_MESSAGE_NAME_MAX + 1];
 };
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -296,6 +336,12 @@ struct ali_csession {
     uint64_t renew_ns; /* not later than the first renewal that is due */
     uint32_t unconfirmed, waiting;
     struct al_str deliver_ext; /* optional fields of the DELIVER that is being handled */
+
+    /* Committing. */
+    struct al_commit *commits, **commits_end; /* in the order of their numbers */
+    uint32_t commit_count, commit_inflight, commit_void;
+    uint64_t commit_cseq;        /* number of the last one that was applied */
+    struct al_str committed_ext; /* optional fields of the COMMITTED that is being handled */
 
     struct ali_request *requests;
     struct ali_notice *notices, **notices_end;
@@ -526,6 +572,65 @@ void ali_lease_head(struct ali_csession *session, struct ali_delivery *delivery)
 int ali_delivery_new(struct ali_csession *session, const struct al_msg_deliver *m,
                      const char *agent, struct ali_delivery **ret_delivery);
 void ali_delivery_free(struct ali_csession *session, struct ali_delivery *delivery);
+
+/* Takes a delivery out of its stream for good: the program has answered. */
+void ali_settle_finish(struct ali_csession *session, struct ali_delivery *delivery);
+/* Options of an ack alone. 0, -AL_E_INVALID, -AL_E_TOO_LARGE. */
+int ali_ack_check(const struct ali_csession *session, const struct al_ack_options *options);
+/* An ACK body of these options, which views them and the session's scratch buffer; agent, stream,
+ * seq and lease are left to the caller. 0, -AL_E_INVALID, -AL_E_TOO_LARGE, -AL_E_NOMEM. */
+int ali_ack_body(struct ali_csession *session, const struct al_ack_options *options,
+                 struct al_msg_ack *ret_ack);
+
+/* ---- commits (commit.c, commit_build.c)
+ * ---------------------------------------------------------- */
+
+/* A commit without a part, of this agent. -AL_E_BAD_NAME, -AL_E_NOMEM. */
+int ali_commit_new(struct ali_csession *session, const char *agent, struct al_commit **ret_commit);
+/* Frees it; what is under way goes on without it being seen. NULL is accepted. */
+void ali_commit_free(struct ali_csession *session, struct al_commit *commit);
+/* Adds parts. 0, -AL_E_INVALID, -AL_E_TOO_LARGE, -AL_E_BAD_NAME, -AL_E_LIMIT, -AL_E_NOMEM,
+ * -AL_E_BUSY (it is under way). */
+int ali_commit_add_ack(struct ali_csession *session, struct al_commit *commit,
+                       struct ali_delivery *delivery, const struct al_ack_options *options);
+int ali_commit_add_send(struct ali_csession *session, struct al_commit *commit,
+                        const struct al_message *message, struct al_id fresh, struct al_now now);
+int ali_commit_add_change(struct al_commit *commit, unsigned action, struct al_str key,
+                          struct al_str value);
+/* Queues it and writes what can go. 0, -AL_E_INVALID (no part, or one was settled otherwise),
+ * -AL_E_OUT_OF_ORDER, -AL_E_NOT_ATTACHED …, -AL_E_TOO_LARGE, -AL_E_BUSY, -AL_E_NOMEM; *ret_bad is
+ * the part that it is about, UINT32_MAX: none. */
+int ali_commit_queue(struct ali_csession *session, struct al_commit *commit, struct al_now now,
+                     uint32_t *ret_bad);
+/* Takes it back; false: it may have been applied. */
+bool ali_commit_withdraw(struct ali_csession *session, struct al_commit *commit);
+/* True from queueing to the answer. */
+static inline bool ali_commit_is_under_way(const struct al_commit *commit)
+{
+    return commit->state != ALI_COMMIT_BUILT && commit->state != ALI_COMMIT_DONE;
+}
+/* The delivery goes another way than its commit, which is not under way. */
+void ali_commit_forget(struct ali_delivery *delivery);
+/* Makes the frame of its parts. 0, -AL_E_TOO_LARGE, -AL_E_NOMEM. */
+int ali_commit_encode(const struct ali_csession *session, struct al_commit *commit);
+/* The n-th body of a list, for a word about it; empty: there is none. */
+struct al_str ali_commit_body(const struct al_buf *list, uint32_t n);
+/* Takes the receipts of its messages from COMMITTED. */
+void ali_commit_receipts(struct ali_csession *session, struct al_commit *commit);
+
+/* Of the frame table, and an ERROR about COMMIT. */
+int ali_commit_answer(struct ali_csession *session, const struct al_msg_committed *m);
+int ali_commit_error(struct ali_csession *session, const struct al_msg_error *m);
+/* Writes what can go. 0, -AL_E_NOMEM. */
+int ali_commit_pump(struct ali_csession *session);
+/* A delivery has a lease again; deliveries have lost their stream. */
+void ali_commit_leased(struct ali_csession *session, struct al_commit *commit);
+void ali_commit_detached(struct ali_csession *session);
+/* The connection is gone; the producer is not known any more, or cannot be had; the end. */
+void ali_commit_disconnected(struct ali_csession *session);
+void ali_commit_fail(struct ali_csession *session, int error, struct al_str detail,
+                     bool written_only);
+void ali_commit_deinit(struct ali_csession *session);
 
 /* ---- requests (request.c)
  * ----------------------------------------------------------------------------- */

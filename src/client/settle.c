@@ -241,7 +241,7 @@ static int check_settle(const struct ali_delivery *delivery)
 
     if (!delivery->stream)
         return delivery->detached ? delivery->detached : -AL_E_INVALID;
-    if (!delivery->held || delivery->dropped)
+    if (!delivery->held || delivery->dropped || delivery->commit)
         return -AL_E_INVALID;
     for (before = delivery->prev; before && delivery->pub.seq; before = before->prev) {
         if (before->pub.seq)
@@ -251,7 +251,7 @@ static int check_settle(const struct ali_delivery *delivery)
 }
 
 /* The program has answered: the delivery leaves the stream. */
-static void finish(struct ali_csession *session, struct ali_delivery *delivery)
+void ali_settle_finish(struct ali_csession *session, struct ali_delivery *delivery)
 {
     struct ali_rstream *stream = delivery->stream;
 
@@ -309,7 +309,7 @@ static int nack_keep(struct ali_csession *session, struct ali_rstream *stream,
     return 0;
 }
 
-static int check_ack(const struct ali_csession *session, const struct al_ack_options *options)
+int ali_ack_check(const struct ali_csession *session, const struct al_ack_options *options)
 {
     struct al_str reason = al_str_c(options->reason), type = al_str_c(options->response_type);
 
@@ -322,12 +322,31 @@ static int check_ack(const struct ali_csession *session, const struct al_ack_opt
     return 0;
 }
 
+int ali_ack_body(struct ali_csession *session, const struct al_ack_options *options,
+                 struct al_msg_ack *ret_ack)
+{
+    int r = ali_ack_check(session, options);
+
+    al_buf_clear(&session->scratch_headers);
+    if (r >= 0)
+        r = ali_headers_encode(options->metadata, options->metadata_count,
+                               &session->scratch_headers);
+    if (r < 0)
+        return r;
+    ret_ack->status = options->status ? (uint8_t)options->status : AL_STATUS_SUCCESS;
+    ret_ack->reason = al_str_c(options->reason);
+    ret_ack->response_type = al_str_c(options->response_type);
+    ret_ack->metadata = al_str_of(session->scratch_headers.data, session->scratch_headers.size);
+    ret_ack->response = al_str_of(options->response, options->response_size);
+    return 0;
+}
+
 int ali_csession_check_ack(const struct ali_csession *session, const struct ali_delivery *delivery,
                            const struct al_ack_options *options)
 {
     int r = check_settle(delivery);
 
-    return r < 0 || !options ? r : check_ack(session, options);
+    return r < 0 || !options ? r : ali_ack_check(session, options);
 }
 
 int ali_csession_ack(struct ali_csession *session, struct ali_delivery *delivery,
@@ -343,18 +362,9 @@ int ali_csession_ack(struct ali_csession *session, struct ali_delivery *delivery
     options = options ? options : &success;
     r = check_settle(delivery);
     if (r >= 0)
-        r = check_ack(session, options);
+        r = ali_ack_body(session, options, &m);
     if (r < 0)
         return r;
-    al_buf_clear(&session->scratch_headers);
-    r = ali_headers_encode(options->metadata, options->metadata_count, &session->scratch_headers);
-    if (r < 0)
-        return r;
-    m.status = options->status ? (uint8_t)options->status : AL_STATUS_SUCCESS;
-    m.reason = al_str_c(options->reason);
-    m.response_type = al_str_c(options->response_type);
-    m.metadata = al_str_of(session->scratch_headers.data, session->scratch_headers.size);
-    m.response = al_str_of(options->response, options->response_size);
     r = ack_new(session, delivery, &m, &ack);
     if (r < 0)
         return r;
@@ -373,7 +383,7 @@ int ali_csession_ack(struct ali_csession *session, struct ali_delivery *delivery
         unconfirmed_free(session, unconfirmed_unlink(stream, link));
         session->stats.confirmed++;
     }
-    finish(session, delivery);
+    ali_settle_finish(session, delivery);
     return 0;
 }
 
@@ -407,7 +417,7 @@ int ali_csession_nack(struct ali_csession *session, struct ali_delivery *deliver
             session->give_up = true; /* it is kept: the next connection says it */
     }
     session->stats.confirmed++;
-    finish(session, delivery);
+    ali_settle_finish(session, delivery);
     return 0;
 }
 
@@ -442,6 +452,7 @@ int ali_csession_extend(struct ali_csession *session, struct ali_delivery *deliv
 
 void ali_csession_drop(struct ali_csession *session, struct ali_delivery *delivery)
 {
+    ali_commit_forget(delivery);
     if (!delivery->stream || delivery->pub.seq == 0 || delivery->lost) {
         struct ali_rstream *stream = delivery->stream;
 

@@ -7,6 +7,8 @@
 #include "core/internal.h"
 #include <assert.h>
 
+#define NO_PART UINT32_MAX
+
 struct part {
     enum { PART_ACK, PART_SEND, PART_CHANGE } what;
     union {
@@ -19,7 +21,7 @@ struct part {
 struct commit {
     struct part *parts;
     uint32_t count;
-    uint32_t bad; /* the part that cannot be done */
+    uint32_t bad; /* the part that cannot be done; NO_PART */
     uint32_t records;
     uint32_t evict; /* idempotency keys that go */
     ali_ref agent, producer;
@@ -66,13 +68,15 @@ static int read_parts(struct commit *commit, const struct al_msg_commit *m)
             struct part *part = &commit->parts[commit->count];
 
             if (commit->count == AL_COMMIT_PARTS_MAX)
-                return -AL_E_LIMIT;
+                return commit->bad = NO_PART, -AL_E_LIMIT;
             commit->count++;
             memset(part, 0, sizeof(*part));
             part->what = what;
+            commit->bad = commit->count - 1;
             r = decode_part(part, body);
         }
     }
+    commit->bad = r < 0 ? commit->bad : NO_PART;
     return r < 0 ? r : commit->count ? 0 : -AL_E_INVALID;
 }
 
@@ -228,7 +232,7 @@ static int do_parts(struct al_node *node, struct ali_conn *conn, struct commit *
     int r = 0;
 
     for (uint32_t i = 0; i < commit->count && r == 0; i++) {
-        const struct part *part = &commit->parts[i];
+        struct part *part = &commit->parts[i];
 
         if (part->what == PART_ACK) {
             r = ali_ack_part(node, conn, &part->ack);
@@ -332,11 +336,56 @@ static int check(struct al_node *node, struct ali_conn *conn, const struct al_ms
     return r;
 }
 
+/* Where the messages of a commit are that was applied when it was sent first, as far as that is
+ * still known. */
+static void find_again(const struct al_node *node, struct commit *commit)
+{
+    for (uint32_t i = 0; i < commit->count; i++) {
+        struct ali_send_part *send = &commit->parts[i].send;
+        const struct ali_recent_id *recent = NULL;
+
+        if (commit->parts[i].what != PART_SEND)
+            continue;
+        if (al_decode_envelope(send->m.envelope, &send->envelope) == 0)
+            recent = ali_find_id(node, &send->envelope.message_id);
+        send->receipt_stream = recent ? recent->stream : 0;
+        send->receipt_seq = recent ? recent->seq : 0;
+    }
+}
+
+/* COMMITTED, with the receipts of the messages behind it. */
+static void send_committed(struct al_node *node, const struct ali_conn *conn,
+                           const struct al_msg_committed *answer, const struct commit *commit)
+{
+    struct al_buf *data = &node->v.effects->data;
+    uint8_t receipts[AL_COMMIT_PARTS_MAX * AL_COMMIT_RECEIPT_SIZE], *end = receipts;
+    size_t from = data->size;
+
+    for (uint32_t i = 0; i < commit->count && answer->code == 0; i++) {
+        const struct ali_send_part *send = &commit->parts[i].send;
+
+        if (commit->parts[i].what != PART_SEND)
+            continue;
+        al_put32(end, send->receipt_stream);
+        al_put64(end + 4, send->receipt_seq);
+        end[12] = send->duplicate;
+        end += AL_COMMIT_RECEIPT_SIZE;
+    }
+    if (ali_effects_room(node, AL_WIRE_HEADER_SIZE + al_size_committed(answer) + 4 +
+                                   (size_t)(end - receipts)) < 0 ||
+        al_put_committed(data, answer) < 0 ||
+        (end > receipts && al_ext_put(data, AL_COMMITTED_EXT_RECEIPTS,
+                                      al_str_of(receipts, (uint32_t)(end - receipts))) < 0))
+        return;
+    al_put32(data->data + from, (uint32_t)(data->size - from - AL_WIRE_HEADER_SIZE));
+    ali_effect_send(node, conn->number, from);
+}
+
 int ali_handle_commit(struct al_node *node, struct ali_conn *conn, const struct al_msg_commit *m)
 {
     struct al_msg_committed answer = {.request = m->request};
     size_t size = AL_COMMIT_PARTS_MAX * sizeof(struct part);
-    struct commit commit = {.parts = al_alloc_new(&node->alloc, size)};
+    struct commit commit = {.parts = al_alloc_new(&node->alloc, size), .bad = NO_PART};
     int r = commit.parts ? check(node, conn, m, &commit) : -AL_E_NOMEM, e = 0;
 
     answer.duplicate = r == 1;
@@ -346,9 +395,13 @@ int ali_handle_commit(struct al_node *node, struct ali_conn *conn, const struct 
         answer.detail = al_str_c(al_error_text(r));
     } else if (r == 0) {
         e = apply_all(node, conn, &commit, m->cseq);
+    } else if (read_parts(&commit, m) == 0) {
+        find_again(node, &commit);
+    } else {
+        commit.count = 0; /* whoever repeats it has changed it: no receipts */
     }
-    al_alloc_free(&node->alloc, commit.parts, commit.parts ? size : 0);
     if (e == 0)
-        ALI_SEND(node, conn->number, committed, &answer);
+        send_committed(node, conn, &answer, &commit);
+    al_alloc_free(&node->alloc, commit.parts, commit.parts ? size : 0);
     return e;
 }

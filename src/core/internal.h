@@ -446,13 +446,15 @@ struct ali_send_part {
     struct al_msg_commit_send m;
     struct al_msg_envelope envelope;
     ali_ref stream;
-    bool duplicate; /* it was here: nothing to do */
+    bool duplicate;          /* it was here: nothing to do */
+    uint32_t receipt_stream; /* where it is */
+    uint64_t receipt_seq;    /* 0: not due, or not known any more */
 };
 /* `more`: messages of the commit before this one. */
 int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref from,
                         struct ali_send_part *part, uint32_t more);
 /* Admits the message, which was checked; `evict` keys go before. 0, -AL_E_NOMEM. */
-int ali_send_part(struct al_node *node, const struct ali_send_part *part, uint64_t producer,
+int ali_send_part(struct al_node *node, struct ali_send_part *part, uint64_t producer,
                   uint32_t evict);
 /* Room for `more` more keys of this sender; *ret_evict of the oldest go. 0, -AL_E_DEDUP_FULL. */
 int ali_keys_room(const struct al_node *node, ali_ref from, uint32_t more, uint32_t *ret_evict);

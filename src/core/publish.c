@@ -422,13 +422,15 @@ int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref fro
         return -AL_E_UNSUPPORTED;
     r = find_earlier(node, ali_stream_at(node, part->stream), &part->envelope, &receipt, &key);
     part->duplicate = r == 1;
+    part->receipt_stream = receipt.stream;
+    part->receipt_seq = receipt.seq;
     if (r != 0)
         return r < 0 ? r : 0;
     r = check_room(node, ali_stream_at(node, part->stream), &publish);
     return r == 0 && to->d.pending + more >= node->config.inbox_max ? -AL_E_INBOX_FULL : r;
 }
 
-int ali_send_part(struct al_node *node, const struct ali_send_part *part, uint64_t producer,
+int ali_send_part(struct al_node *node, struct ali_send_part *part, uint64_t producer,
                   uint32_t evict)
 {
     const struct ali_stream *stream = ali_stream_at(node, part->stream);
@@ -449,6 +451,8 @@ int ali_send_part(struct al_node *node, const struct ali_send_part *part, uint64
 
     if (r < 0)
         return r;
+    part->receipt_stream = record.stream;
+    part->receipt_seq = record.seq;
     note_kind(node, &channel, part->envelope.kind);
     admitted(node, &channel, &record);
     return 0;

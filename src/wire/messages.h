@@ -428,11 +428,12 @@
     BYTES(acks, "ACK bodies, each behind a u32 length")                      \
     BYTES(sends, "COMMIT_SEND bodies, each behind a u32 length")             \
     BYTES(changes, "COMMIT_KV bodies, each behind a u32 length")
-#define AL_FIELDS_COMMITTED(U8, U16, U32, U64, ID, STR, BYTES)                       \
-    U32(request, "from COMMIT")                                                      \
-    U16(code, "0: all of it is durable; otherwise nothing of it was applied")        \
-    U32(index, "code not 0: the bad part, counted from 0 over acks, sends, changes") \
-    U8(duplicate, "1: it was applied already, when it was sent first")               \
+#define AL_FIELDS_COMMITTED(U8, U16, U32, U64, ID, STR, BYTES)                        \
+    U32(request, "from COMMIT")                                                       \
+    U16(code, "0: all of it is durable; otherwise nothing of it was applied")         \
+    U32(index, "code not 0: the bad part, counted from 0 over acks, sends, changes; " \
+               "4294967295: no part is")                                              \
+    U8(duplicate, "1: it was applied already, when it was sent first")                \
     STR(detail, "what was wrong")
 #define AL_FIELDS_COMMIT_SEND(U8, U16, U32, U64, ID, STR, BYTES) \
     U8(priority, "of the stream")                                \
@@ -737,6 +738,11 @@ enum {
     AL_STATE_CANCELLED = 10
 };
 enum { AL_SCHEDULE_REPLACE = 1 };
+/* Tags of the optional fields behind COMMITTED. */
+enum {
+    AL_COMMITTED_EXT_RECEIPTS = 1 /* for each message {u32 stream, u64 seq, u8 duplicate} */
+};
+#define AL_COMMIT_RECEIPT_SIZE 13u
 /* COMMIT_KV action. */
 enum { AL_KV_SET = 1, AL_KV_DELETE = 2 };
 /* Tags of the optional fields of an envelope. */

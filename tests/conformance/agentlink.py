@@ -260,6 +260,8 @@ def decode_body(name, body):
         value = take(length)
         if name == "DELIVER" and tag == 1:
             values["missing"] = struct.unpack("<H", value)[0]
+        elif name == "COMMITTED" and tag == 1:  # (stream, seq, duplicate) of each message
+            values["receipts"] = list(struct.iter_unpack("<IQB", value))
     return values
 
 

@@ -7,6 +7,7 @@ import pytest
 from pair import decoded
 
 SET, DELETE = 1, 2
+NO_PART = 0xffffffff
 
 
 def bodies(name, rows):
@@ -32,6 +33,7 @@ class Committer:
                      changes=bodies("COMMIT_KV", changes))
         self.connection.send("COMMIT", **dict(frame, **values))
         answer = self.connection.expect("COMMITTED")
+        self.receipts = answer.get("receipts", [])
         if answer["code"] == 0 and not answer["duplicate"]:
             self.cseq = cseq or self.cseq + 1
         return al.ERRORS.get(answer["code"], "ok"), answer["index"], answer["duplicate"]
@@ -67,8 +69,23 @@ def test_ack_send_and_state_in_one(pair, connect):
     other.attach(pair.sender_name)
     got = decoded(other.expect("DELIVER"))
     assert got["message"]["payload"] == b"next" and got["from"] == pair.receiver_name
+    assert commit.receipts == [(got["stream"], got["seq"], 0)]
     assert commit(changes=[dict(action=DELETE, key="count"), put("last", b"2")])[0] == "ok"
     assert commit.state() == {"last": b"2"}
+
+
+def test_receipts_again_and_of_duplicates(pair):
+    commit, known = Committer(pair), uuid.uuid4().bytes
+    parts = [message(pair.sender_name, b"1", message_id=known),
+             message(pair.sender_name, b"2", message_id=uuid.uuid4().bytes)]
+    assert commit(sends=parts)[0] == "ok"
+    first = commit.receipts
+    assert [(seq, duplicate) for _, seq, duplicate in first] == [(1, 0), (2, 0)]
+    assert commit(sends=parts, cseq=1) == ("ok", 0, 1)
+    assert commit.receipts == first
+    assert commit(sends=[parts[0], message(pair.sender_name, b"3")])[0] == "ok"
+    assert commit.receipts == [first[0][:2] + (1,), (first[0][0], 3, 0)]
+    assert commit(changes=[put("x")])[0] == "ok" and not commit.receipts
 
 
 def test_a_repeated_commit_is_recognised(pair, connect):
@@ -131,7 +148,7 @@ def test_limits(pair):
 
 def test_who_may_and_what_is_not_there(pair, connect):
     commit = Committer(pair)
-    assert commit(changes=[put("a")], agent="nobody-here")[0] == "UNKNOWN_AGENT"
+    assert commit(changes=[put("a")], agent="nobody-here") == ("UNKNOWN_AGENT", NO_PART, 0)
     assert commit(changes=[put("a")], producer=1 << 50)[0] == "PRODUCER_RETIRED"
     assert commit(changes=[put("a")], epoch=7)[0] == "FENCED"
     assert commit([dict(stream=1, seq=1, lease=1, status=1)])[0] == "NOT_ATTACHED"
