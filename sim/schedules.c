@@ -8,10 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a process sent before its end still arrives, but not after this time. */
+#define STRAY_NS (3000 * AL_NS_PER_MS)
+
 struct scheduler {
     uint8_t asked; /* type of the question under way, 0: none */
     uint32_t request, timer;
-    uint32_t rows; /* bits of the timers that the list has shown */
+    uint64_t stray_ns[SIM_TIMERS]; /* a SCHEDULE_SET may still be under way */
+    uint32_t rows;                 /* bits of the timers that the list has shown */
 };
 
 static void scheduler_init(struct sim *sim, struct sim_client *client)
@@ -152,14 +156,16 @@ static void set_done(struct sim *sim, uint32_t number, unsigned code)
         is_fine |= code == fine[i];
     if (!is_fine)
         sim_fail(sim, "SCHEDULE_SET is answered with %s", al_error_name((int)code));
-    if (code == AL_E_SCHEDULE_PAST)
-        timer->state = SIM_TIMER_GONE;
+    if (code == AL_E_SCHEDULE_PAST) /* one that was there goes by itself, in its time */
+        timer->state = SIM_TIMER_SET;
 }
 
-static void remove_done(struct sim *sim, uint32_t number, unsigned code)
+static void remove_done(struct sim *sim, const struct scheduler *s, uint32_t number, unsigned code)
 {
+    bool sure = sim->mono_ns > s->stray_ns[number];
+
     if (code == 0 || code == AL_E_NOT_FOUND)
-        sim->ledger->timers[number].state = SIM_TIMER_GONE;
+        sim->ledger->timers[number].state = sure ? SIM_TIMER_GONE : SIM_TIMER_UNSURE;
     else if (code != AL_E_NOMEM && code != AL_E_IO)
         sim_fail(sim, "SCHEDULE_REMOVE is answered with %s", al_error_name((int)code));
 }
@@ -187,7 +193,7 @@ static void on_done(struct sim *sim, struct sim_client *client, const struct al_
     if (asked == AL_MSG_SCHEDULE_SET)
         set_done(sim, s->timer, m->code);
     else if (asked == AL_MSG_SCHEDULE_REMOVE)
-        remove_done(sim, s->timer, m->code);
+        remove_done(sim, s, s->timer, m->code);
     else
         list_done(sim, s, m);
 }
@@ -278,7 +284,8 @@ static void scheduler_disconnected(struct sim *sim, struct sim_client *client)
 {
     struct scheduler *s = client->role_state;
 
-    (void)sim;
+    if (s->asked == AL_MSG_SCHEDULE_SET)
+        s->stray_ns[s->timer] = sim->mono_ns + STRAY_NS;
     s->asked = 0; /* what was asked may be done */
 }
 
