@@ -13,6 +13,7 @@
  *   receive.h  receiving, acknowledging, handlers
  *   commit.h   acks, messages and an agent's own state in one step
  *   admin.h    delivery records, agents, streams, dead letters, status, metrics
+ *   chat.h     conversations with turns in a group
  *   groups.h   groups: members, posts, history, proof
  *   health.h   key figures, health and alerts of the node
  *   kinds.h    kinds of messages: lease times, retries, breakers, metrics
@@ -43,6 +44,7 @@
 #define AGENTLINK_AGENTLINK_H
 
 #include <agentlink/admin.h>
+#include <agentlink/chat.h>
 #include <agentlink/client.h>
 #include <agentlink/commit.h>
 #include <agentlink/errors.h>
