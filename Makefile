@@ -14,7 +14,7 @@ NEED_TEST  := $(NEED_BUILD) g++ clang clang-format-14 clang-tidy-14 cppcheck lib
 NEED_DEMO  := $(NEED_BUILD) python3
 NEED_FORMAT := clang-format-14
 
-.PHONY: all demo force-graph test bench soak lint install format clean help
+.PHONY: all demo force-graph reliable-team test bench soak lint install format clean help
 .DEFAULT_GOAL := all
 
 all: ## release build; programs in build/bin/
@@ -30,6 +30,9 @@ demo: all ## a team of agents at work while agents and node are killed
 
 force-graph: all ## example: two agents lay out a graph; writes build/force_graph.svg
 	@$(BUILD)/examples/force_graph/force_graph --svg $(BUILD)/force_graph.svg
+
+reliable-team: all ## example: a team talks in turns on every bus while members and nodes are killed
+	@$(BUILD)/examples/reliable_team/reliable_team $(BUILD)/bin
 
 test: ## every suite, also under sanitizers; last line: N passed, M failed
 	@tools/need $(NEED_TEST)
