@@ -21,7 +21,7 @@ DONE, REFUSED, USAGE, UNREACHABLE, DAMAGED, DEAD, UNKNOWN, NOTHING = 0, 1, 2, 3,
 COMMANDS = ["send", "request", "recv", "ack", "nack", "extend", "record", "agents ls",
             "agents add", "agents remove", "agents show", "inbox", "dlq ls", "dlq show",
             "dlq redrive", "dlq purge", "group create", "group join", "group history", "group verify", "status", "top", "metrics",
-            "kinds ls", "kinds set", "kinds remove", "kinds generic", "breakers", "health", "journal verify", "bench"]
+            "kinds ls", "kinds set", "kinds remove", "kinds generic", "breakers", "health", "journal verify", "bench", "kv get", "kv put", "kv ls", "kv rm"]
 
 
 def environment(**more):

@@ -12,8 +12,9 @@ PAGE = ROOT / "docs/effectively-once.md"
 
 def environment(address, directory):
     path = os.path.dirname(program("agentlink"))
+    built = os.path.join(os.path.dirname(path), "examples")
     return dict(os.environ, AGENTLINK_NODE=address, LC_ALL="C", HOME=str(directory),
-                PATH=path + os.pathsep + os.environ["PATH"])
+                PATH=os.pathsep.join([path, built, os.environ["PATH"]]))
 
 
 def examples():
@@ -87,3 +88,16 @@ def test_the_answer_survives_a_restart(shell, node):
     node.start()
     result = shell("agentlink request --as me --to writer --key k --data x")
     assert result.stdout == "kept" and "duplicate" in result.stderr
+
+
+def test_a_commit_survives_its_program(shell):
+    first, again = examples()["Answer, send and remember in one step"]
+    assert shell(first).stdout.splitlines()[-4:] == ["2", "5", "10", "1717"]
+    lines = shell(again).stdout.splitlines()
+    assert [json.loads(line)["data"] for line in lines[:4]] == ["2", "3", "5", "7"]
+    assert lines[-1].split() == ["sum", "2", "17"]
+
+
+def test_the_page_shows_what_the_example_does():
+    shown = re.search(r"^```c\n(.*?)^```", PAGE.read_text(), re.M | re.S).group(1)
+    assert shown in (ROOT / "examples/commit.c").read_text()
