@@ -26,13 +26,20 @@ int ali_prepare_agent_add(struct al_node *node, const struct ali_rec_agent_add *
 {
     int e;
 
-    if (r->name.n > AL_GROUP_NAME_MAX || r->agent < node->d.next_agent ||
+    if (!r->name.n || r->name.n > AL_GROUP_NAME_MAX || r->agent < node->d.next_agent ||
         ali_find_agent_name(node, r->name) != AL_REF_NONE)
         return -AL_E_DAMAGED;
     e = al_pool_reserve(&node->agents, 1);
     if (e == 0)
         e = al_index_reserve(&node->agent_ids, 1);
-    return e < 0 ? e : al_index_reserve(&node->agent_names, 1);
+    if (e == 0)
+        e = al_index_reserve(&node->agent_names, 1);
+    if (e < 0)
+        return e;
+    al_alloc_free(&node->alloc, node->v.prepared_name, node->v.prepared_name_size);
+    node->v.prepared_name = al_alloc_new(&node->alloc, r->name.n);
+    node->v.prepared_name_size = node->v.prepared_name ? r->name.n : 0;
+    return node->v.prepared_name ? 0 : -AL_E_NOMEM;
 }
 
 void ali_apply_agent_add(struct al_node *node, uint64_t lsn, const struct ali_rec_agent_add *r)
@@ -46,7 +53,10 @@ void ali_apply_agent_add(struct al_node *node, uint64_t lsn, const struct ali_re
     agent->d.uid = r->uid;
     agent->d.created_ms = r->wall_ms;
     agent->d.name_size = (uint8_t)r->name.n;
+    agent->d.name = node->v.prepared_name;
     memcpy(agent->d.name, r->name.p, r->name.n);
+    node->v.prepared_name = NULL;
+    node->v.prepared_name_size = 0;
     agent->d.letters = agent->d.values = ALI_LIST_EMPTY;
     ali_agent_init_volatile(agent);
     node->d.next_agent = r->agent + 1;
@@ -58,8 +68,6 @@ void ali_agent_init_volatile(struct ali_agent *agent)
 {
     memset(&agent->v, 0, sizeof(agent->v));
     agent->v.streams = agent->v.busy = ALI_LIST_EMPTY;
-    for (unsigned i = 0; i < AL_PRIORITY_COUNT; i++)
-        agent->v.ready[i] = ALI_LIST_EMPTY;
     agent->v.conn = agent->v.group = AL_REF_NONE;
 }
 
@@ -132,11 +140,18 @@ void ali_apply_agent_remove(struct al_node *node, uint64_t lsn,
     while (agent->d.values.head != AL_REF_NONE)
         ali_value_remove(node, agent->d.values.head);
     al_wheel_cancel(&node->v.wheel, &agent->v.timer);
-    ali_breakers_free(node, agent);
     al_index_remove(&node->agent_ids, ali_hash_number(agent->d.id), ref);
     al_index_remove(&node->agent_names,
                     ali_hash_name(node, al_str_of(agent->d.name, agent->d.name_size)), ref);
+    ali_agent_free(node, agent);
     al_pool_put(&node->agents, ref);
+}
+
+void ali_agent_free(struct al_node *node, struct ali_agent *agent)
+{
+    ali_breakers_free(node, agent);
+    al_alloc_free(&node->alloc, agent->d.name, agent->d.name_size);
+    al_alloc_free(&node->alloc, agent->v.levels, sizeof(*agent->v.levels));
 }
 
 /* ---- producers ---------------------------------------------------------------------------- */
@@ -210,6 +225,21 @@ void ali_apply_producer_close(struct al_node *node, uint64_t lsn,
 
 /* ---- streams ------------------------------------------------------------------------------ */
 
+/* An agent that receives has its levels; to a group nothing is pushed. */
+static int reserve_levels(struct al_node *node, struct ali_agent *to)
+{
+    bool is_group = to->d.name_size > 6 && memcmp(to->d.name, "group:", 6) == 0;
+
+    if (to->v.levels || is_group)
+        return 0;
+    to->v.levels = al_alloc_zero(&node->alloc, sizeof(*to->v.levels));
+    if (!to->v.levels)
+        return -AL_E_NOMEM;
+    for (unsigned i = 0; i < AL_PRIORITY_COUNT; i++)
+        to->v.levels->ready[i] = ALI_LIST_EMPTY;
+    return 0;
+}
+
 int ali_prepare_stream_open(struct al_node *node, const struct ali_rec_stream_open *r)
 {
     int e;
@@ -218,7 +248,9 @@ int ali_prepare_stream_open(struct al_node *node, const struct ali_rec_stream_op
         r->label.n > AL_LABEL_MAX || ali_find_agent(node, r->from) == AL_REF_NONE ||
         ali_find_agent(node, r->to) == AL_REF_NONE)
         return -AL_E_DAMAGED;
-    e = al_pool_reserve(&node->streams, 1);
+    e = reserve_levels(node, ali_agent_at(node, ali_find_agent(node, r->to)));
+    if (e == 0)
+        e = al_pool_reserve(&node->streams, 1);
     if (e == 0)
         e = al_index_reserve(&node->stream_ids, 1);
     if (e == 0)

@@ -57,9 +57,9 @@ void ali_stream_ready(struct al_node *node, ali_ref ref)
         stream->v.next.seq == stream->d.runs.next_seq)
         return;
     if (!(to->v.ready_mask >> level & 1))
-        to->v.ready_since_ms[level] = ali_mono_ms(node);
+        to->v.levels->since_ms[level] = ali_mono_ms(node);
     stream->v.is_ready = true;
-    ali_list_push(&node->streams, READY_LINK, &to->v.ready[level], ref);
+    ali_list_push(&node->streams, READY_LINK, &to->v.levels->ready[level], ref);
     to->v.ready_mask |= 1u << level;
     ali_agent_dirty(node, stream->d.to);
 }
@@ -73,8 +73,8 @@ void ali_stream_unready(struct al_node *node, ali_ref ref)
     if (!stream->v.is_ready)
         return;
     stream->v.is_ready = false;
-    ali_list_remove(&node->streams, READY_LINK, &to->v.ready[level], ref);
-    if (to->v.ready[level].head == AL_REF_NONE)
+    ali_list_remove(&node->streams, READY_LINK, &to->v.levels->ready[level], ref);
+    if (to->v.levels->ready[level].head == AL_REF_NONE)
         to->v.ready_mask &= ~(1u << level);
 }
 
@@ -89,7 +89,7 @@ static unsigned pick_level(const struct al_node *node, const struct ali_agent *a
 
         if (!(agent->v.ready_mask >> level & 1))
             continue;
-        rank = 1 + level + (now - agent->v.ready_since_ms[level]) / AGE_MS;
+        rank = 1 + level + (now - agent->v.levels->since_ms[level]) / AGE_MS;
         if (rank >= best_rank) {
             best_rank = rank;
             best = level;
@@ -492,8 +492,9 @@ static int pump(struct al_node *node, ali_ref agent_ref)
                 break;
             want = 1;
         }
-        r = plan_read(node, agent->v.ready[level].head, want < READ_BATCH ? want : READ_BATCH);
-        agent->v.ready_since_ms[level] = ali_mono_ms(node);
+        r = plan_read(node, agent->v.levels->ready[level].head,
+                      want < READ_BATCH ? want : READ_BATCH);
+        agent->v.levels->since_ms[level] = ali_mono_ms(node);
         if (r < 0)
             return r;
     }

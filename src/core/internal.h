@@ -98,6 +98,8 @@ AL_RECORDS(AL_X)
 
 /* What the apply files share; each keeps indexes, lists and counts in step. */
 void ali_agent_init_volatile(struct ali_agent *agent);
+/* What it holds outside its pool. */
+void ali_agent_free(struct al_node *node, struct ali_agent *agent);
 void ali_stream_init_volatile(struct al_node *node, ali_ref ref);
 void ali_stream_remove(struct al_node *node, ali_ref ref);
 ali_ref ali_track_add(struct al_node *node, ali_ref stream, ali_ref producer);

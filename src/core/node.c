@@ -130,7 +130,7 @@ static void free_objects(struct al_node *node)
     }
     for (ali_ref ref = 0; ref < node->agents.end; ref++)
         if (al_pool_has(&node->agents, ref))
-            ali_breakers_free(node, ali_agent_at(node, ref));
+            ali_agent_free(node, ali_agent_at(node, ref));
     for (ali_ref ref = 0; ref < node->tracks.end; ref++)
         if (al_pool_has(&node->tracks, ref))
             ali_holes_free(node, ali_track_at(node, ref));
@@ -180,6 +180,7 @@ void al_node_free(struct al_node *node)
     al_alloc_free(&node->alloc, node->v.metrics, node->v.metric_cap * sizeof(*node->v.metrics));
     al_alloc_free(&node->alloc, node->v.live, node->v.live_cap * sizeof(*node->v.live));
     al_alloc_free(&node->alloc, node->v.prepared_label, node->v.prepared_size);
+    al_alloc_free(&node->alloc, node->v.prepared_name, node->v.prepared_name_size);
     al_alloc_free(&node->alloc, node->v.prepared_envelope, node->v.prepared_envelope_size);
     ali_holes_deinit(node);
     ali_runs_deinit(&node->v.prepared_runs, &node->alloc);

@@ -54,13 +54,20 @@ struct ali_object {
 
 /* ---- agents ------------------------------------------------------------------------------ */
 
+/* By priority: the streams to an agent that have a message to push, and when the level was served
+ * last. Made with the first stream to the agent: a group, or who only sends, has none. */
+struct ali_levels {
+    struct ali_list ready[AL_PRIORITY_COUNT];
+    uint64_t since_ms[AL_PRIORITY_COUNT]; /* mono */
+};
+
 struct ali_agent {
     struct ali_object object;
     struct {
         uint32_t id, uid;
         uint64_t created_ms;
         uint8_t name_size;
-        char name[AL_GROUP_NAME_MAX];
+        char *name;         /* name_size bytes, allocated */
         uint64_t pending;   /* messages in its inbox, scheduled ones included */
         uint32_t key_count; /* idempotency keys it holds as a sender */
         uint32_t letter_count;
@@ -69,18 +76,17 @@ struct ali_agent {
         uint32_t value_count, value_bytes;
     } d;
     struct {
-        struct ali_list streams;                    /* streams to this agent */
-        struct ali_list ready[AL_PRIORITY_COUNT];   /* of them: with a message to push */
-        uint64_t ready_since_ms[AL_PRIORITY_COUNT]; /* mono: last time this level was served */
-        uint32_t ready_mask;
-        struct ali_list busy;  /* streams with pushed messages */
-        uint32_t conn;         /* attached connection, AL_REF_NONE */
-        struct ali_link link;  /* among the agents of that connection */
-        bool has_session;      /* a session exists, perhaps without a connection for a while */
-        uint32_t session;      /* one more with every new session */
-        bool keeps_leases;     /* the session said goodbye but its leases run on */
-        bool dirty;            /* on the node's list of agents to pump */
-        struct al_id instance; /* of the session */
+        struct ali_list streams;   /* streams to this agent */
+        struct ali_levels *levels; /* NULL: there was none yet */
+        uint32_t ready_mask;       /* levels with a stream that has a message to push */
+        struct ali_list busy;      /* streams with pushed messages */
+        uint32_t conn;             /* attached connection, AL_REF_NONE */
+        struct ali_link link;      /* among the agents of that connection */
+        bool has_session;          /* a session exists, perhaps without a connection for a while */
+        uint32_t session;          /* one more with every new session */
+        bool keeps_leases;         /* the session said goodbye but its leases run on */
+        bool dirty;                /* on the node's list of agents to pump */
+        struct al_id instance;     /* of the session */
         uint32_t credit, credit_bytes, lease_ms;
         uint32_t planned; /* messages being read back for it */
         uint32_t out;     /* messages pushed and not settled */
@@ -236,7 +242,8 @@ struct ali_producer {
 };
 
 /* Producer sequences that were given up. Those further back than a window reaches cannot be asked
- * about any more and are forgotten; of more gaps than this in one window the oldest run together. */
+ * about any more and are forgotten; of more gaps than this in one window the oldest run together.
+ */
 #define ALI_HOLES_MIN 4u
 #define ALI_HOLES_MAX 256u
 struct ali_hole {
@@ -254,7 +261,7 @@ struct ali_track {
         uint64_t high;              /* highest producer sequence taken */
         uint64_t run_pseq, run_seq; /* from run_pseq on: seq = run_seq + (pseq - run_pseq) */
         struct ali_holes *holes;    /* given up in gaps; NULL: none */
-        uint16_t untold; /* given up, and not yet counted in the record of a message */
+        uint16_t untold;            /* given up, and not yet counted in the record of a message */
         struct ali_link of_stream, of_producer;
     } d;
 };
@@ -630,8 +637,10 @@ struct al_node {
         uint8_t *prepared_value; /* between prepare and apply of KV_SET */
         uint32_t prepared_value_size;
         struct ali_holes *prepared_holes; /* for a track that has none or is full: GAP */
-        char *prepared_label;            /* between prepare and apply of STREAM_OPEN */
+        char *prepared_label;             /* between prepare and apply of STREAM_OPEN */
         uint32_t prepared_size;
+        char *prepared_name; /* likewise of AGENT_ADD */
+        uint32_t prepared_name_size;
         struct ali_runs prepared_runs; /* likewise: room for what a new member gets */
         uint8_t *prepared_envelope;    /* likewise of SCHEDULE_SET */
         uint32_t prepared_envelope_size;
