@@ -186,6 +186,8 @@ struct al_status_info {
     uint64_t volatile_dropped; /* volatile messages dropped */
     uint64_t state_bytes;      /* memory of the node's state */
     bool disk_full;            /* publishes are refused because the disk is full */
+    uint64_t kept;             /* messages that have ended and can be replayed */
+    uint64_t replayed;         /* messages replayed since this start */
 };
 /* The node's status. */
 AL_API int al_status_get(struct al_client *client, struct al_status_info *ret_status);

@@ -16,6 +16,7 @@
  *   chat.h     conversations with turns in a group
  *   groups.h   groups: members, posts, history, proof
  *   health.h   key figures, health and alerts of the node
+ *   replay.h   what streams keep of what has ended, and replay
  *   kinds.h    kinds of messages: lease times, retries, breakers, metrics
  *
  * Conventions
@@ -54,6 +55,7 @@
 #include <agentlink/message.h>
 #include <agentlink/processed.h>
 #include <agentlink/receive.h>
+#include <agentlink/replay.h>
 #include <agentlink/request.h>
 #include <agentlink/schedule.h>
 #include <agentlink/send.h>

@@ -71,7 +71,9 @@ enum al_error_code {
     AL_ERR_GAP_CLOSED = 45,    /* it came too late: the gap it was missing from was closed */
     AL_ERR_UNKNOWN_GROUP = 46, /* unknown group; create it with 'agentlink group create NAME' */
     AL_ERR_NOT_MEMBER = 47,    /* only members of the group may do that */
-    AL_ERR_NO_REPLY = 48       /* no reply came by the deadline; may succeed later */
+    AL_ERR_NO_REPLY = 48,      /* no reply came by the deadline; may succeed later */
+    AL_ERR_NOT_RETAINED = 49,  /* a replay reaches further back than messages are kept */
+    AL_ERR_NO_HISTORY = 50     /* nothing is kept of this agent's messages: al_retain_set */
 };
 
 /* The English text of an error; takes positive and negative values, never returns NULL. */

@@ -58,7 +58,9 @@
     X(GAP_CLOSED, 45, false, "it came too late: the gap it was missing from has been closed")     \
     X(UNKNOWN_GROUP, 46, false, "unknown group; create it with 'agentlink group create NAME'")    \
     X(NOT_MEMBER, 47, false, "only members of the group may do that")                             \
-    X(NO_REPLY, 48, true, "no reply came by the deadline")
+    X(NO_REPLY, 48, true, "no reply came by the deadline")                                        \
+    X(NOT_RETAINED, 49, false, "so much of the past is not kept any more")                        \
+    X(NO_HISTORY, 50, false, "nothing is kept of this agent's messages; see 'agentlink retain'")
 
 /* AL_E_NOMEM and so on, positive; functions return them negated. */
 enum al_error {

@@ -315,6 +315,9 @@ static void put_node(const struct al_status_info *s)
          s->volatile_sent},
         {"agentlink_volatile_dropped_total", "counter", "Volatile messages dropped.",
          s->volatile_dropped},
+        {"agentlink_messages_kept", "gauge", "Messages that have ended and can be replayed.",
+         s->kept},
+        {"agentlink_replayed_total", "counter", "Messages replayed.", s->replayed},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

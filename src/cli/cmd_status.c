@@ -24,7 +24,7 @@ struct row {
     bool alarm; /* red unless 0 */
 };
 
-enum { NOW_ROWS = 8, SINCE_ROWS = 10 };
+enum { NOW_ROWS = 9, SINCE_ROWS = 11 };
 
 static void now_rows(const struct al_status_info *s, struct row rows[NOW_ROWS])
 {
@@ -36,6 +36,7 @@ static void now_rows(const struct al_status_info *s, struct row rows[NOW_ROWS])
         {"leased", "leased", s->leased, false},
         {"delayed", "delayed", s->delayed, false},
         {"dead letters", "dead", s->dead, true},
+        {"kept for replay", "kept", s->kept, false},
         {"journal record", "lsn", s->lsn, false},
     };
 
@@ -55,6 +56,7 @@ static void since_rows(const struct al_status_info *s, struct row rows[SINCE_ROW
         {"refused", "refused", s->refused, false},
         {"volatile sent", "volatile_sent", s->volatile_sent, false},
         {"volatile dropped", "volatile_dropped", s->volatile_dropped, false},
+        {"replayed", "replayed", s->replayed, false},
     };
 
     memcpy(rows, list, sizeof list);

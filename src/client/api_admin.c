@@ -219,6 +219,21 @@ int al_settle(struct al_client *client, const struct al_settlement *settlement)
 
 /* ---- the node ----------------------------------------------------------------------------- */
 
+/* Figures that came later stand behind the others: an older node does not send them. */
+static void fill_late_figures(const struct al_msg_status *m, struct al_str body,
+                              struct al_status_info *status)
+{
+    const uint8_t *end = m->node.p + m->node.n; /* the last field */
+    struct al_str replay;
+
+    if (!al_ext_find(al_str_of(end, (size_t)(body.p + body.n - end)), AL_STATUS_EXT_REPLAY,
+                     &replay) ||
+        replay.n < 16)
+        return;
+    status->kept = al_get64(replay.p);
+    status->replayed = al_get64(replay.p + 8);
+}
+
 static void fill_status(const struct al_msg_status *m, struct al_status_info *ret_status)
 {
     *ret_status = (struct al_status_info){.node_epoch = m->node_epoch,
@@ -260,8 +275,10 @@ int al_status_get(struct al_client *client, struct al_status_info *ret_status)
     if (r == 0 &&
         (!ali_ask_row(&ask, AL_MSG_STATUS, &frame) || al_decode_status(frame.body, &status) < 0))
         r = ali_client_failed(-AL_E_PROTOCOL, NULL);
-    if (r == 0)
+    if (r == 0) {
         fill_status(&status, ret_status);
+        fill_late_figures(&status, frame.body, ret_status);
+    }
     ali_ask_deinit(&ask);
     return r;
 }

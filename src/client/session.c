@@ -339,6 +339,8 @@ static int handle_frame(struct ali_csession *session, const struct al_frame *fra
     case AL_MSG_GROUP_MEMBER:
     case AL_MSG_GROUP_ENTRY:
     case AL_MSG_KV_ROW:
+    case AL_MSG_HISTORY_ROW:
+    case AL_MSG_REPLAYED:
     case AL_MSG_FIGURES:
     case AL_MSG_HEALTH_ROW:
     case AL_MSG_ALERT_ROW:

@@ -35,6 +35,8 @@ int ali_agent_get(struct al_node *node, const struct ali_conn *conn, struct al_s
         if (node->v.disk_full)
             return -AL_E_DISK_FULL;
         r = ali_commit(node, ALI_REC_AGENT_ADD, &record);
+        if (r == 0 && node->config.retain.count)
+            r = ali_retain_commit(node, record.agent, &node->config.retain);
         if (r < 0)
             return r;
         ref = ali_find_agent_name(node, name);

@@ -195,6 +195,7 @@ void ali_apply_dead(struct al_node *node, uint64_t lsn, const struct ali_rec_dea
     ali_touch(node, ALI_PART_STREAM, stream_ref, &stream->object);
     body_lsn = r->seq == stream->d.runs.first_seq ? pop_head(node, stream_ref)
                                                   : leave_hole(node, stream_ref, r->seq);
+    ali_history_drop(node, stream, r->seq);
     to->d.pending--;
     ref = al_pool_take(&node->letters);
     letter = ali_letter_at(node, ref);
@@ -269,6 +270,7 @@ void ali_apply_cancel(struct al_node *node, uint64_t lsn, const struct ali_rec_c
     body_lsn =
         r->seq == stream->d.runs.first_seq ? pop_head(node, ref) : leave_hole(node, ref, r->seq);
     ali_live_drop(node, body_lsn);
+    ali_history_drop(node, stream, r->seq);
     ali_agent_at(node, stream->d.to)->d.pending--;
     forget_moves(stream);
     ended = ali_ended_add(node, r->stream, r->seq);

@@ -385,6 +385,8 @@ int ali_prepare_carry(struct al_node *node, const struct ali_rec_carry *r)
 
     if (r->what == ALI_CARRY_GROUP)
         return ali_group_prepare_carry(node, r);
+    if (r->what == ALI_CARRY_HISTORY)
+        return ali_history_prepare_carry(node, r);
     /* A ring that is smaller than it was has forgotten the delivery: nothing to move. */
     if (!find_carried(node, r, &ref, &ended))
         return r->what == ALI_CARRY_END ? 0 : -AL_E_DAMAGED;
@@ -430,6 +432,10 @@ void ali_apply_carry(struct al_node *node, uint64_t lsn, const struct ali_rec_ca
 
     if (r->what == ALI_CARRY_GROUP) {
         ali_group_apply_carry(node, lsn, r);
+        return;
+    }
+    if (r->what == ALI_CARRY_HISTORY) {
+        ali_history_apply_carry(node, lsn, r);
         return;
     }
     found = find_carried(node, r, &ref, &ended);

@@ -287,6 +287,7 @@ void ali_apply_stream_open(struct al_node *node, uint64_t lsn, const struct ali_
     if (r->label.n)
         memcpy(stream->d.label, r->label.p, r->label.n);
     stream->d.tracks = ALI_LIST_EMPTY;
+    stream->d.history = AL_REF_NONE;
     ali_runs_init(&stream->d.runs, 1);
     al_buf_init(&stream->d.log, &node->alloc);
     node->d.next_stream = r->stream + 1;
@@ -338,6 +339,7 @@ void ali_stream_remove(struct al_node *node, ali_ref ref)
     ali_stream_drop_volatile(node, ref);
     if (stream->v.member != AL_REF_NONE)
         ali_member_forget(node, stream->v.member);
+    ali_history_remove(node, ref);
     while (stream->d.tracks.head != AL_REF_NONE)
         track_remove(node, stream->d.tracks.head);
     al_index_remove(&node->stream_ids, ali_hash_number(stream->d.id), ref);

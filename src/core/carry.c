@@ -80,11 +80,25 @@ static int carry_pending(struct al_node *node, ali_ref stream_ref,
     return record.key ? commit_carry(node, &record, view, payload) : 0;
 }
 
+/* A message that has ended, and is kept. */
+static int carry_kept(struct al_node *node, ali_ref stream_ref, const struct al_record_view *view,
+                      uint64_t admitted_seq, struct al_str payload)
+{
+    struct ali_rec_carry record = {
+        .what = ALI_CARRY_HISTORY,
+        .type = ALI_REC_PUBLISH,
+        .stream = ali_stream_at(node, stream_ref)->d.id,
+        .key = ali_history_seq_of(node, stream_ref, view->lsn, admitted_seq)};
+
+    return record.key ? commit_carry(node, &record, view, payload) : 0;
+}
+
 static int carry_publish(struct al_node *node, const struct al_record_view *view,
                          struct al_str payload)
 {
     struct ali_rec_publish publish;
     ali_ref stream;
+    int r;
 
     if (ali_decode_rec_publish(payload, &publish) < 0)
         return -AL_E_DAMAGED;
@@ -105,7 +119,8 @@ static int carry_publish(struct al_node *node, const struct al_record_view *view
         if (ref != AL_REF_NONE && ali_delayed_at(node, ref)->d.lsn == view->lsn)
             return commit_carry(node, &record, view, payload);
     }
-    return carry_pending(node, stream, view, publish.seq, payload);
+    r = carry_pending(node, stream, view, publish.seq, payload);
+    return r < 0 ? r : carry_kept(node, stream, view, publish.seq, payload);
 }
 
 /* An ACK or DEAD record that finished deliveries (or a dead letter) still refer to. */

@@ -266,6 +266,21 @@ static int records_first(struct al_node *node, size_t first)
     return 0;
 }
 
+/* What the acks are about to end is kept. */
+static int keep_acked(struct al_node *node, const struct commit *commit)
+{
+    int r = ali_acks_flush(node);
+
+    for (uint32_t i = 0; i < commit->count && r == 0; i++) {
+        const struct al_msg_ack *ack = &commit->parts[i].ack;
+
+        if (commit->parts[i].what == PART_ACK)
+            r = ali_keep_one(node, ali_stream_at(node, ali_find_stream(node, ack->stream)),
+                             ack->seq);
+    }
+    return r;
+}
+
 static int apply_all(struct al_node *node, struct ali_conn *conn, struct commit *commit,
                      uint64_t cseq)
 {
@@ -275,8 +290,10 @@ static int apply_all(struct al_node *node, struct ali_conn *conn, struct commit 
                                     .wall_ms = node->v.now.wall_ms};
     size_t first = node->v.effects->count;
     uint64_t lsn;
-    int r = ali_commit(node, ALI_REC_COMMIT, &record);
+    int r = keep_acked(node, commit); /* before it: what is kept without an end does no harm */
 
+    if (r == 0)
+        r = ali_commit(node, ALI_REC_COMMIT, &record);
     if (r < 0)
         return r;
     lsn = node->d.lsn;

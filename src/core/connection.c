@@ -209,6 +209,9 @@ static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al
         ALI_CASE(GROUP_LEAVE, group_leave)
         ALI_CASE(GROUP_MEMBERS, group_members)
         ALI_CASE(GROUP_HISTORY, group_history)
+        ALI_CASE(RETAIN_SET, retain_set)
+        ALI_CASE(HISTORY_LIST, history_list)
+        ALI_CASE(REPLAY, replay)
     default:
         ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL,
                        "only a node sends frames of this type");

@@ -523,6 +523,53 @@ int ali_group_trim(struct al_node *node, ali_ref group);
 void ali_group_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
                     const struct al_event *event);
 
+/* ---- history.c, replay.c: what has ended well and is kept ------------------------------------ */
+
+struct ali_item_agent;
+struct ali_item_history;
+/* Messages that the stream keeps. */
+uint32_t ali_history_count(const struct al_node *node, const struct ali_stream *stream);
+/* The i-th of them, oldest first. */
+struct ali_kept *ali_history_entry(const struct ali_history *history, uint32_t index);
+/* Collects what the ack of this message adds to KEEP, if the stream keeps anything; the
+ * record goes in front of that of the acks. 0 or -AL_E_NOMEM. */
+int ali_keep_add(struct al_node *node, const struct ali_stream *stream,
+                 const struct ali_push *push);
+/* Hands KEEP out. 0 or -AL_E_NOMEM. */
+int ali_keep_flush(struct al_node *node, uint32_t stream);
+/* The same for one message that is out. */
+int ali_keep_one(struct al_node *node, const struct ali_stream *stream, uint64_t seq);
+/* Forgets what is older than the recipient wants to keep. 0 or -AL_E_NOMEM. */
+int ali_history_trim(struct al_node *node, ali_ref history);
+/* Says what the agent's streams keep. 0 or -AL_E_NOMEM. */
+int ali_retain_commit(struct al_node *node, uint32_t agent, const struct al_retain *retain);
+/* A message did not end well after all: it is not kept. */
+void ali_history_drop(struct al_node *node, struct ali_stream *stream, uint64_t seq);
+/* The stream keeps nothing any more. */
+void ali_history_remove(struct al_node *node, ali_ref stream);
+/* The sequence under which the message of this record is kept, 0: it is not. */
+uint64_t ali_history_seq_of(const struct al_node *node, ali_ref stream, uint64_t lsn,
+                            uint64_t admitted_seq);
+/* Moves a kept message's record to a new place: see ali_prepare_carry, ali_apply_carry. */
+int ali_history_prepare_carry(struct al_node *node, const struct ali_rec_carry *r);
+/* Cannot fail. */
+void ali_history_apply_carry(struct al_node *node, uint64_t lsn, const struct ali_rec_carry *r);
+/* The snapshot item of a history, and back. 0, -AL_E_NOMEM, -AL_E_DAMAGED. */
+int ali_history_put(const struct al_node *node, const struct ali_history *history,
+                    struct al_buf *out);
+/* Makes the history that the item describes. */
+int ali_history_load(struct al_node *node, const struct ali_item_history *item);
+/* All is loaded: the kept records count as live. 0 or -AL_E_DAMAGED. */
+int ali_history_count_live(struct al_node *node, ali_ref history);
+/* The item of an agent, with its limits behind; and the limits back. */
+int ali_retain_put(const struct ali_agent *agent, const struct ali_item_agent *item,
+                   struct al_buf *out);
+/* Takes the limits from behind the agent's item, if there are any. */
+int ali_retain_load(struct al_node *node, struct al_str body);
+/* What REPLAY asked for has been read. */
+void ali_replay_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
+                     const struct al_event *event);
+
 /* ---- sweep.c ------------------------------------------------------------------------------ */
 
 /* Looks at some producers and streams, and arms its timer again. 0 or -AL_E_NOMEM. */
@@ -552,7 +599,7 @@ int ali_unwrap(const struct al_record_view *view, unsigned type, struct al_str *
     H(schedule_set) H(schedule_remove) H(schedule_list) \
     H(commit) H(kv_get) H(kv_list) H(health_get) H(gap_nack)                                       \
     H(group_add) H(group_remove) H(group_list) H(group_join) H(group_leave) H(group_members)       \
-    H(group_history)
+    H(group_history) H(retain_set) H(history_list) H(replay)
 /* clang-format on */
 
 #define ALI_H(lower)                                                    \

@@ -156,6 +156,13 @@
     U32(stream, "from the group to the member")                  \
     U64(joined_seq, "first message that it got")                 \
     U64(left_seq, "the message that told of its leaving, 0: it is a member")
+#define AL_FIELDS_ITEM_HISTORY(U8, U16, U32, U64, ID, STR, BYTES)                          \
+    U32(stream, "the stream")                                                              \
+    U64(from_seq, "nothing that ended well from here on is missing")                       \
+    U64(gone_ms, "wall clock of the newest end that was forgotten, 0: none")               \
+    U64(moved_seq, "the record of no later one names another sequence")                    \
+    BYTES(entries, "per message four varints: sequence and zigzag of LSN and wall clock, " \
+                   "each minus the one before, payload bytes")
 
 /* M(symbol, lower): in the order of enum ali_part; the item's first byte is its place here. */
 #define AL_ITEMS(M)       \
@@ -176,7 +183,8 @@
     M(KV, kv)             \
     M(COMMITS, commits)   \
     M(GROUP, group)       \
-    M(MEMBER, member)
+    M(MEMBER, member)     \
+    M(HISTORY, history)
 
 /* Struct, decoder, and an encoder that appends {u32 length, u8 part, body} to a buffer. */
 #define AL_X(symbol, lower)                                                      \

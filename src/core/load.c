@@ -414,6 +414,11 @@ static int load_member(struct al_node *node, const struct ali_item_member *item)
     return 0;
 }
 
+static int load_history(struct al_node *node, const struct ali_item_history *item)
+{
+    return ali_history_load(node, item);
+}
+
 static int load_item(struct al_node *node, unsigned part, struct al_str body)
 {
     switch (part) {
@@ -440,6 +445,8 @@ int al_node_load(struct al_node *node, struct al_str item)
     if (item.n < 1)
         return -AL_E_DAMAGED;
     r = load_item(node, item.p[0], body);
+    if (r == 0 && item.p[0] == ALI_PART_AGENT)
+        r = ali_retain_load(node, body);
     return r == 0 && item.p[0] == ALI_PART_TRACK ? ali_gap_load(node, body) : r;
 }
 
@@ -488,6 +495,10 @@ int al_node_load_done(struct al_node *node, uint64_t snapshot_lsn)
         return r;
     for (ali_ref ref = 0; ref < node->groups.end && r == 0; ref++)
         r = count_history(node, ali_group_at(node, ref));
+    if (r < 0)
+        return r;
+    for (ali_ref ref = 0; ref < node->histories.end && r == 0; ref++)
+        r = ali_history_count_live(node, ref);
     if (r < 0)
         return r;
     for (ali_ref ref = 0; ref < node->letters.end; ref++) {

@@ -42,8 +42,9 @@ static bool config_is_valid(const struct al_node_config *config)
     return ali_policy_is_valid(&config->policy) && ali_breaker_policy_is_valid(&config->breaker) &&
            config->payload_max >= 1 && config->payload_max <= AL_PAYLOAD_MAX &&
            config->records_max >= RING_LIMIT_MIN && config->dedup_max >= RING_LIMIT_MIN &&
-           config->dlq_max >= 1 && config->gap_timeout_ms >= 1 && config->inbox_max >= 1 &&
-           config->name.n <= 255;
+           config->retain.count <= AL_RETAIN_COUNT_MAX &&
+           config->retain.bytes <= AL_RETAIN_BYTES_MAX && config->dlq_max >= 1 &&
+           config->gap_timeout_ms >= 1 && config->inbox_max >= 1 && config->name.n <= 255;
 }
 
 static void *counted_realloc(void *ctx, void *ptr, size_t old_size, size_t new_size)
@@ -76,6 +77,9 @@ static void init_tables(struct al_node *node)
     al_pool_init(&node->gaps, alloc, sizeof(struct ali_gap), 6);
     al_pool_init(&node->groups, alloc, sizeof(struct ali_group), 6);
     al_pool_init(&node->members, alloc, sizeof(struct ali_member), 6);
+    al_pool_init(&node->histories, alloc, sizeof(struct ali_history), 6);
+    al_buf_init(&node->v.prepared_kept, alloc);
+    al_buf_init(&node->v.keep, alloc);
     for (size_t i = 0; i < sizeof(indexes) / sizeof(indexes[0]); i++)
         al_index_init(indexes[i], alloc);
     al_pool_init(&node->values, alloc, sizeof(struct ali_kv), 6);
@@ -137,6 +141,9 @@ static void free_objects(struct al_node *node)
     for (ali_ref ref = 0; ref < node->groups.end; ref++)
         if (al_pool_has(&node->groups, ref))
             ali_group_free(node, ref);
+    for (ali_ref ref = 0; ref < node->histories.end; ref++)
+        if (al_pool_has(&node->histories, ref))
+            al_buf_deinit(&ali_history_at(node, ref)->d.entries);
     for (uint32_t i = 0; i < node->v.conn_cap; i++)
         if (node->v.conns[i])
             ali_conn_free(node, node->v.conns[i]);
@@ -167,6 +174,9 @@ void al_node_free(struct al_node *node)
     ali_values_deinit(node);
     al_pool_deinit(&node->values);
     al_pool_deinit(&node->commits);
+    al_pool_deinit(&node->histories);
+    al_buf_deinit(&node->v.prepared_kept);
+    al_buf_deinit(&node->v.keep);
     al_index_deinit(&node->value_keys);
     al_buf_deinit(&node->v.held.records);
     al_pool_deinit(&node->v.watches);

@@ -42,6 +42,13 @@ struct al_breaker_policy {
     uint32_t own;             /* of a kind, 1: its messages have a breaker of their own */
 };
 
+/* What each stream to an agent keeps of what has ended well (requirement O4). */
+struct al_retain {
+    uint64_t count;  /* messages; 0: nothing is kept */
+    uint64_t bytes;  /* payloads */
+    uint64_t age_ms; /* since the end; 0: any */
+};
+
 struct al_kind_policy {
     struct al_str kind, title; /* must stay valid as long as the node */
     uint32_t priority;         /* default priority for senders; AL_PRIORITY_NONE */
@@ -64,6 +71,7 @@ struct al_node_config {
     uint64_t inbox_max;      /* pending messages per agent */
     struct al_policy policy;
     struct al_breaker_policy breaker;
+    struct al_retain retain;            /* of agents that are created; count 0: nothing is kept */
     const struct al_kind_policy *kinds; /* defaults; what is registered counts before them */
     uint32_t kind_count;
     uint64_t plants; /* simulator builds: bits of planted bugs; 0 everywhere else */

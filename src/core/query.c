@@ -312,6 +312,10 @@ int ali_query_read_done(struct al_node *node, const struct ali_read *read,
         ali_group_read(node, conn, read, event);
         return 0;
     }
+    if (read->kind == ALI_READ_REPLAY) {
+        ali_replay_read(node, conn, read, event);
+        return 0;
+    }
     ref = ali_find_stream(node, read->stream);
     if (ref == AL_REF_NONE || !describe(node, ref, read->seq, &row)) {
         ali_send_error(node, conn, AL_MSG_RECORD_GET, read->client_request, -AL_E_NOT_FOUND);
@@ -338,6 +342,24 @@ int ali_query_read_done(struct al_node *node, const struct ali_read *read,
 }
 
 /* ---- status and metrics -------------------------------------------------------------------- */
+
+/* Figures that came later stand behind the others as an optional field. */
+static void send_status(struct al_node *node, const struct ali_conn *conn,
+                        const struct al_msg_status *status)
+{
+    struct al_buf *out = &node->v.effects->data;
+    size_t from = out->size;
+    uint8_t replay[16];
+
+    al_put64(replay, node->d.kept);
+    al_put64(replay + 8, node->v.counters.replayed);
+    if (ali_effects_room(node, AL_WIRE_HEADER_SIZE + al_size_status(status) + 20) < 0 ||
+        al_put_status(out, status) < 0 ||
+        al_ext_put(out, AL_STATUS_EXT_REPLAY, al_str_of(replay, sizeof(replay))) < 0)
+        return;
+    al_put32(out->data + from, (uint32_t)(out->size - from - AL_WIRE_HEADER_SIZE));
+    ali_effect_send(node, conn->number, from);
+}
 
 int ali_handle_status_get(struct al_node *node, struct ali_conn *conn,
                           const struct al_msg_status_get *m)
@@ -368,7 +390,7 @@ int ali_handle_status_get(struct al_node *node, struct ali_conn *conn,
                                    .disk_full = node->v.disk_full,
                                    .node = node->config.name};
 
-    ALI_SEND(node, conn->number, status, &status);
+    send_status(node, conn, &status);
     return 0;
 }
 

@@ -91,10 +91,10 @@
     U64(old_lsn, "where it stood")                                                   \
     U8(what, "1 a pending or dead message, 2 a scheduled message, 3 a DEAD record, " \
              "4 an ACK or DEAD record of a finished delivery, "                      \
-             "5 a group's message")                                                  \
+             "5 a group's message, 6 a message of a stream's history")               \
     U16(type, "record type of the payload")                                          \
-    U64(key, "1, 3, 4, 5: sequence; 2: number")                                      \
-    U32(stream, "1, 3, 4: the stream; 5: the group")                                 \
+    U64(key, "1, 3, 4, 5, 6: sequence; 2: number")                                   \
+    U32(stream, "1, 3, 4, 6: the stream; 5: the group")                              \
     BYTES(payload, "the record as it was")
 #define AL_FIELDS_REC_KIND_SET(U8, U16, U32, U64, ID, STR, BYTES)       \
     U32(uid, "who registered it")                                       \
@@ -178,6 +178,19 @@
     U64(last, "last one")                                    \
     U64(wall_ms, "wall clock")
 
+#define AL_FIELDS_REC_RETAIN_SET(U8, U16, U32, U64, ID, STR, BYTES)        \
+    U32(agent, "whose streams keep what has ended well")                   \
+    U64(keep_count, "messages that each stream keeps, 0: nothing is kept") \
+    U64(keep_bytes, "bytes of payload that each stream keeps")             \
+    U64(keep_ms, "age, counted from the end, up to which it keeps them, 0: any")
+#define AL_FIELDS_REC_KEEP(U8, U16, U32, U64, ID, STR, BYTES)              \
+    U32(stream, "the stream")                                              \
+    U64(wall_ms, "wall clock of the end of these messages, which follows") \
+    BYTES(entries, "per message two varints: sequence minus the one before, payload bytes")
+#define AL_FIELDS_REC_FORGET(U8, U16, U32, U64, ID, STR, BYTES) \
+    U32(stream, "the stream")                                   \
+    U64(last_seq, "its history up to here has outlived its age")
+
 /* M(symbol, lower, number, meaning) */
 #define AL_RECORDS(M)                                                     \
     M(EPOCH, epoch, 1, "the node started")                                \
@@ -204,6 +217,9 @@
     M(KV_SET, kv_set, 17, "a value of an agent's state")                  \
     M(KV_DELETE, kv_delete, 18, "a value is gone")                        \
     M(GAP, gap, 30, "missing messages of a producer were given up")       \
+    M(RETAIN_SET, retain_set, 31, "what an agent's streams keep")         \
+    M(KEEP, keep, 32, "messages that are about to end are kept")          \
+    M(FORGET, forget, 33, "a stream's history was shortened")             \
     M(GROUP_ADD, group_add, 20, "a group exists")                         \
     M(GROUP_REMOVE, group_remove, 21, "a group is gone")                  \
     M(GROUP_POST, group_post, 22, "a group's next message")               \
@@ -236,7 +252,8 @@ enum {
     ALI_CARRY_DELAYED = 2,
     ALI_CARRY_DEAD = 3,
     ALI_CARRY_END = 4,
-    ALI_CARRY_GROUP = 5
+    ALI_CARRY_GROUP = 5,
+    ALI_CARRY_HISTORY = 6
 };
 
 #endif

@@ -27,7 +27,9 @@ int ali_acks_flush(struct al_node *node)
     if (!run.count)
         return 0;
     node->v.acks.count = 0;
-    r = ali_commit(node, ALI_REC_ACK, &record);
+    r = ali_keep_flush(node, run.stream_id);
+    if (r == 0)
+        r = ali_commit(node, ALI_REC_ACK, &record);
     if (r < 0) {
         node->v.effects->failed = true; /* what is out no longer fits what is pending: stop */
         return r;
@@ -103,6 +105,8 @@ static int ack_plainly(struct al_node *node, const struct ali_agent *to, ali_ref
                                     .stream_id = stream->d.id,
                                     .conn = to->v.conn,
                                     .first_seq = push->seq};
+    if (ali_keep_add(node, stream, push) < 0)
+        return -AL_E_NOMEM;
     run->count++;
     run->last_seq = push->seq;
     count_success(node, ref, push);
@@ -192,8 +196,12 @@ static int settle_well(struct al_node *node, const struct ali_conn *conn, struct
         bool plain = one->status == AL_STATUS_SUCCESS && !one->reason.n && !one->response.n &&
                      !one->metadata.n && !push->notify && !stream->v.watch_count &&
                      (in_run || stream->d.attempts == 0);
-        int r = plain ? ack_plainly(node, to, place.stream)
-                      : ack_in_detail(node, conn, place.stream, one);
+        int r = plain ? ack_plainly(node, to, place.stream) : ali_acks_flush(node);
+
+        if (r == 0 && !plain)
+            r = ali_keep_one(node, stream, push->seq);
+        if (r == 0 && !plain)
+            r = ack_in_detail(node, conn, place.stream, one);
 
         if (r < 0)
             return r;

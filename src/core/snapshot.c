@@ -33,7 +33,7 @@ static int put_agent(const struct ali_agent *agent, struct al_buf *out)
                                   .created_ms = agent->d.created_ms,
                                   .name = al_str_of(agent->d.name, agent->d.name_size)};
 
-    return ali_put_item_agent(out, &item);
+    return ali_retain_put(agent, &item, out);
 }
 
 static int put_producer(const struct ali_producer *producer, struct al_buf *out)
@@ -298,7 +298,7 @@ static const struct al_pool *pool_of(const struct al_node *node, unsigned part)
         [ALI_PART_LETTER] = &node->letters,     [ALI_PART_KIND] = &node->kinds,
         [ALI_PART_SCHEDULE] = &node->schedules, [ALI_PART_KV] = &node->values,
         [ALI_PART_COMMITS] = &node->commits,    [ALI_PART_GROUP] = &node->groups,
-        [ALI_PART_MEMBER] = &node->members,
+        [ALI_PART_MEMBER] = &node->members,     [ALI_PART_HISTORY] = &node->histories,
     };
 
     return pools[part];
@@ -351,6 +351,8 @@ static int put_object(const struct al_node *node, unsigned part, uint64_t number
         return put_group(node, object, out);
     case ALI_PART_MEMBER:
         return put_member(node, object, out);
+    case ALI_PART_HISTORY:
+        return ali_history_put(node, object, out);
     case ALI_PART_KEYED:
         return put_keyed(node, al_recent_at(&node->d.keys, number), out);
     default: /* ALI_PART_KEY: nothing */

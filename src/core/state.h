@@ -14,6 +14,7 @@
  *   letter    a dead letter
  *   kind      what holds for all messages of a kind
  *   group     a conversation: an agent called "group:NAME" whose messages go to all members
+ *   history   of a stream: messages that have ended well and are kept for replay
  *   member    of a group; its stream is the one from the group to it
  *   ids, ended, keys   rings: recent message ids, finished deliveries, idempotency keys
  *
@@ -74,6 +75,7 @@ struct ali_agent {
         struct ali_list letters; /* by position */
         struct ali_list values;  /* its own state */
         uint32_t value_count, value_bytes;
+        struct al_retain retain; /* of each stream to it; count 0: nothing is kept */
     } d;
     struct {
         struct ali_list streams;   /* streams to this agent */
@@ -127,6 +129,7 @@ struct ali_stream {
         struct al_buf log;     /* ATTEMPT bodies of the head, each behind a u16 length */
         uint32_t letter_count; /* dead letters and scheduled messages that refer to the stream */
         uint32_t key_count;    /* keys of messages that have not ended */
+        ali_ref history;       /* what has ended well and is kept, AL_REF_NONE */
     } d;
     struct {
         struct ali_link link;  /* among the streams to the agent */
@@ -151,6 +154,24 @@ struct ali_stream {
         uint32_t channel_count;
         uint32_t watch_count; /* connections that wait for the end of one of its messages */
     } v;
+};
+
+/* What of a stream has ended well and can be replayed (history.c). */
+struct ali_kept {
+    uint64_t seq, lsn, end_ms;
+    uint32_t bytes; /* payload */
+};
+struct ali_history {
+    struct ali_object object;
+    struct {
+        ali_ref stream;
+        uint64_t from_seq;     /* nothing that ended well from here on is missing */
+        uint64_t gone_ms;      /* end of the newest message that was forgotten, 0 */
+        uint64_t moved_seq;    /* no record of a later one names another sequence */
+        uint64_t bytes;        /* payloads kept */
+        struct al_buf entries; /* struct ali_kept by sequence, */
+        uint32_t first;        /* of which so many at the beginning are forgotten */
+    } d;
 };
 
 /* Circuit breaker of a destination (breaker.c). */
@@ -458,7 +479,8 @@ enum ali_read_kind {
     ALI_READ_LETTER,
     ALI_READ_CANCEL,
     ALI_READ_KEY,
-    ALI_READ_GROUP
+    ALI_READ_GROUP,
+    ALI_READ_REPLAY
 };
 struct ali_read {
     uint64_t request; /* of the READ effect */
@@ -524,6 +546,7 @@ enum ali_part {
     ALI_PART_COMMITS,
     ALI_PART_GROUP,
     ALI_PART_MEMBER,
+    ALI_PART_HISTORY,
     ALI_PART_COUNT
 };
 struct ali_kept_key {
@@ -581,7 +604,7 @@ struct ali_health {
 /* Counters over all kinds, since this start. */
 struct ali_counters {
     uint64_t accepted, delivered, failed, retried, redelivered, duplicates, refused, expired,
-        volatile_sent, volatile_dropped;
+        volatile_sent, volatile_dropped, replayed;
 };
 
 struct al_node {
@@ -593,10 +616,11 @@ struct al_node {
         uint64_t epoch;
         uint32_t next_agent, next_stream;
         uint64_t next_producer, next_position;
+        uint64_t kept; /* messages in all histories */
         struct al_recent ids, ended, keys;
     } d;
     struct al_pool agents, streams, producers, tracks, marks, delayed, letters, kinds, schedules,
-        values, commits, groups, members;
+        values, commits, groups, members, histories;
     struct al_pool gaps; /* volatile */
     struct al_index agent_names, agent_ids, stream_ids, stream_keys, producer_ids, track_keys,
         mark_keys, delayed_ids, letter_ids, schedule_names, key_places, value_keys;
@@ -644,7 +668,10 @@ struct al_node {
         struct ali_runs prepared_runs; /* likewise: room for what a new member gets */
         uint8_t *prepared_envelope;    /* likewise of SCHEDULE_SET */
         uint32_t prepared_envelope_size;
-        struct al_buf scratch; /* the history of attempts for a DEAD record */
+        struct al_buf prepared_kept; /* likewise of KEEP, for a stream without history */
+        struct al_buf keep;          /* entries of KEEP for the run of acks */
+        uint64_t keep_seq;           /* sequence of the last of them */
+        struct al_buf scratch;       /* the history of attempts for a DEAD record */
     } v;
 };
 
@@ -711,6 +738,11 @@ static inline struct ali_letter *ali_letter_at(const struct al_node *node, ali_r
 static inline struct ali_group *ali_group_at(const struct al_node *node, ali_ref ref)
 {
     return al_pool_at(&node->groups, ref);
+}
+/* The history at a reference in use. */
+static inline struct ali_history *ali_history_at(const struct al_node *node, ali_ref ref)
+{
+    return al_pool_at(&node->histories, ref);
 }
 /* The member at a reference in use. */
 static inline struct ali_member *ali_member_at(const struct al_node *node, ali_ref ref)

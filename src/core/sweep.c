@@ -34,8 +34,9 @@ static int sweep_stream(struct al_node *node, ali_ref ref)
     /* A producer that lives on is remembered here as long as one that is away. */
     if (stream->d.tracks.head != AL_REF_NONE && idle_ms < AL_PRODUCER_TTL_MS)
         idle_ms = AL_PRODUCER_TTL_MS;
-    if (stream->v.channel_count || stream->d.letter_count || stream->d.mark_count ||
-        ali_runs_count(&stream->d.runs) || !is_older(node, stream->d.used_ms, idle_ms))
+    if (ali_history_count(node, stream) || stream->v.channel_count || stream->d.letter_count ||
+        stream->d.mark_count || ali_runs_count(&stream->d.runs) ||
+        !is_older(node, stream->d.used_ms, idle_ms))
         return 0;
     return ali_commit(node, ALI_REC_STREAM_CLOSE, &record);
 }
@@ -47,6 +48,8 @@ int ali_sweep(struct al_node *node)
 
     if (node->groups.end > end)
         end = node->groups.end;
+    if (node->histories.end > end)
+        end = node->histories.end;
     for (unsigned i = 0; i < OBJECTS_MAX && i < end && r == 0; i++) {
         ali_ref ref = node->v.sweep_at++;
 
@@ -58,6 +61,8 @@ int ali_sweep(struct al_node *node)
             r = sweep_stream(node, ref);
         if (r == 0 && al_pool_has(&node->groups, ref))
             r = ali_group_trim(node, ref);
+        if (r == 0 && al_pool_has(&node->histories, ref))
+            r = ali_history_trim(node, ref);
     }
     ali_timer_set(node, &node->v.sweep, ALI_TIMER_SWEEP, AL_REF_NONE, SWEEP_MS);
     return r;

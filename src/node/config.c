@@ -77,6 +77,15 @@ static const struct number breaker[] = {
     BREAKER("own", own, 0, 1),
     {0}};
 
+#define RETAIN(key, field, min, max)                           \
+    {                                                          \
+        key, offsetof(struct al_retain, field), true, min, max \
+    }
+static const struct number retain[] = {RETAIN("count", count, 0, AL_RETAIN_COUNT_MAX),
+                                       RETAIN("bytes", bytes, 1, AL_RETAIN_BYTES_MAX),
+                                       RETAIN("age_ms", age_ms, 0, AL_TTL_MAX_MS),
+                                       {0}};
+
 static const struct number kind_numbers[] = {
     {"priority", offsetof(struct al_kind_policy, priority), false, 0, AL_PRIORITY_COUNT - 1}, {0}};
 
@@ -208,6 +217,11 @@ static int parse_retry(struct al_config *config, const struct why *why, json_t *
 static int parse_breaker(struct al_config *config, const struct why *why, json_t *value)
 {
     return parse_numbers(why, "breaker.", value, breaker, &config->breaker);
+}
+
+static int parse_retain(struct al_config *config, const struct why *why, json_t *value)
+{
+    return parse_numbers(why, "retain.", value, retain, &config->retain);
 }
 
 /* A text of 1 to max bytes without control characters. */
@@ -390,7 +404,7 @@ static const struct section {
     {"name", parse_name},         {"data", parse_data},       {"listen", parse_listen},
     {"limits", parse_limits},     {"journal", parse_journal}, {"log_level", parse_log_level},
     {"retry", parse_retry},       {"breaker", parse_breaker}, {"kinds", parse_kinds},
-    {"allowed_uids", parse_uids},
+    {"allowed_uids", parse_uids}, {"retain", parse_retain},
 };
 
 #define SECTION_COUNT (sizeof sections / sizeof sections[0])
@@ -409,7 +423,7 @@ static int check_keys(const struct why *why, json_t *root)
         if (i == SECTION_COUNT)
             return refuse(why,
                           "unknown key %.64s; known are name, data, listen, log_level, "
-                          "limits, journal, retry, breaker, kinds, allowed_uids",
+                          "limits, journal, retry, breaker, kinds, retain, allowed_uids",
                           key);
     }
     return 0;
@@ -435,6 +449,7 @@ void al_config_init(struct al_config *config)
                     .samples = AL_BREAKER_SAMPLES_DEFAULT,
                     .call_timeout_ms = AL_BREAKER_CALL_DEFAULT_MS,
                     .open_ms = AL_BREAKER_OPEN_DEFAULT_MS},
+        .retain = {.bytes = AL_RETAIN_BYTES_MAX},
     };
 }
 
@@ -491,6 +506,7 @@ void al_config_apply(const struct al_config *config, struct al_runner_config *ru
     node->records_ttl_ms = config->records_ttl_ms;
     node->policy = config->retry;
     node->breaker = config->breaker;
+    node->retain = config->retain;
     node->kinds = config->kinds;
     node->kind_count = config->kind_count;
     runner->store.segment_bytes = config->segment_bytes;

@@ -23,6 +23,7 @@ struct al_config {
     uint64_t segment_bytes, first_segment_bytes, reserve_bytes; /* 0: the store's default */
     struct al_policy retry;
     struct al_breaker_policy breaker;
+    struct al_retain retain;
     struct al_kind_policy *kinds;
     uint32_t kind_count;
     uint32_t *allowed_uids;

@@ -7,6 +7,7 @@
 #define AL_WIRE_MESSAGES_H
 
 #include "wire/fields.h"
+#include "wire/messages_history.h"
 
 #define AL_WIRE_MAGIC       0x4b4e4c41u /* "ALNK" */
 #define AL_WIRE_VERSION     1u
@@ -663,6 +664,11 @@
     M(HEALTH_ROW, health_row, 0x5a, N, "health of a component")                                \
     M(ALERT_ROW, alert_row, 0x5b, N, "an alert")                                               \
     M(GAP_NACK, gap_nack, 0x68, B, "numbers are missing: send them again")                     \
+    M(RETAIN_SET, retain_set, 0x69, C, "says what an agent's streams keep")                    \
+    M(HISTORY_LIST, history_list, 0x6a, C, "asks what is kept")                                \
+    M(HISTORY_ROW, history_row, 0x6b, N, "what a stream keeps")                                \
+    M(REPLAY, replay, 0x6c, C, "asks for messages again that have ended")                      \
+    M(REPLAYED, replayed, 0x6d, N, "one of them; nothing is to be acknowledged")               \
     M(GROUP_ADD, group_add, 0x70, C, "creates a group")                                        \
     M(GROUP_REMOVE, group_remove, 0x71, C, "removes a group")                                  \
     M(GROUP_LIST, group_list, 0x72, C, "lists groups")                                         \
@@ -745,6 +751,10 @@ enum {
 #define AL_COMMIT_RECEIPT_SIZE 13u
 /* COMMIT_KV action. */
 enum { AL_KV_SET = 1, AL_KV_DELETE = 2 };
+/* Tags of the optional fields behind STATUS. */
+enum {
+    AL_STATUS_EXT_REPLAY = 1 /* u64 messages kept for replay, u64 replayed since the start */
+};
 /* Tags of the optional fields of an envelope. */
 enum {
     AL_EXT_CORRELATION_ID = 1, /* text */

@@ -120,6 +120,15 @@ KV_GET 0x62: u32 request, str agent, str key
 KV_LIST 0x63: u32 request, u32 limit, str agent, str after
 KV_ROW 0x64: u32 request, str key, bytes value
 GAP_NACK 0x68: u32 number, u64 start, u64 end
+RETAIN_SET 0x69: u32 request, u64 keep_count, u64 keep_bytes, u64 keep_ms, u8 off, str agent
+HISTORY_LIST 0x6a: u32 request, u32 limit, u32 after, str agent
+HISTORY_ROW 0x6b: u32 request, u32 stream, u64 keep_count, u64 keep_bytes, u64 keep_ms,
+    u64 from_seq, u64 first_seq, u64 last_seq, u64 count, u64 bytes, u64 first_ms, u64 last_ms,
+    u8 priority, str from, str label
+REPLAY 0x6c: u32 request, u32 limit, u32 stream, u64 first_seq, u64 last_seq, u64 from_ms,
+    u64 until_ms, str agent
+REPLAYED 0x6d: u32 request, u32 stream, u64 seq, u64 admitted_ms, u64 end_ms, u8 priority, str from,
+    str label, bytes envelope
 GROUP_ADD 0x70: u32 request, u64 keep_ms, u64 keep_count, u64 keep_bytes, str group
 GROUP_REMOVE 0x71: u32 request, u8 flags, str group
 GROUP_LIST 0x72: u32 request, u32 limit, u8 exact, str after
@@ -166,10 +175,11 @@ ERRORS = {
     36: "FENCED", 37: "LIMIT", 38: "UNKNOWN_OUTCOME", 39: "CANCELLED", 40: "UNSUPPORTED",
     41: "DEAD_LETTERED", 42: "ALREADY_ENDED", 43: "BAD_SCHEDULE", 44: "SCHEDULE_PAST",
     45: "GAP_CLOSED", 46: "UNKNOWN_GROUP", 47: "NOT_MEMBER",
+    48: "NO_REPLY", 49: "NOT_RETAINED", 50: "NO_HISTORY",
 }
 RETRYABLE = {"NOMEM", "INBOX_FULL", "ALREADY_ATTACHED", "DEDUP_FULL", "DLQ_FULL", "DISK_FULL",
              "SEQUENCE_GAP", "STREAM_HELD", "UNREACHABLE", "TIMEOUT", "CLOSED", "BUSY", "LIMIT",
-             "UNKNOWN_OUTCOME"}
+             "UNKNOWN_OUTCOME", "NO_REPLY"}
 
 SUCCESS, PARTIAL, FAILED, SETTLE_NACK, SETTLE_EXTEND = 1, 2, 3, 4, 5
 (WAITING, LEASED, DELAYED, DELIVERED, PARTIALLY, FAILED_STATE, DEAD, EXPIRED,

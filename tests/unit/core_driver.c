@@ -153,6 +153,24 @@ static void say_receive_side(struct driver *d, uint32_t conn, const struct al_fr
     }
 }
 
+static void say_history_side(struct driver *d, uint32_t conn, const struct al_frame *frame)
+{
+    struct al_msg_history_row row;
+    struct al_msg_replayed replayed;
+    struct al_msg_envelope envelope;
+
+    if (frame->type == AL_MSG_HISTORY_ROW && al_decode_history_row(frame->body, &row) == 0) {
+        say(d, "%u: HISTORY %u from %llu: %llu-%llu, %llu with %llu bytes\n", conn, row.stream,
+            (unsigned long long)row.from_seq, (unsigned long long)row.first_seq,
+            (unsigned long long)row.last_seq, (unsigned long long)row.count,
+            (unsigned long long)row.bytes);
+    } else if (al_decode_replayed(frame->body, &replayed) == 0) {
+        assert_int_equal(al_decode_envelope(replayed.envelope, &envelope), 0);
+        say(d, "%u: REPLAYED %u:%llu by %.*s '%.*s'\n", conn, replayed.stream,
+            (unsigned long long)replayed.seq, TEXT(replayed.from), TEXT(envelope.payload));
+    }
+}
+
 static void say_other(struct driver *d, uint32_t conn, const struct al_frame *frame)
 {
     struct al_msg_error error;
@@ -204,6 +222,10 @@ static void say_frames(struct driver *d, uint32_t conn, struct al_str data)
         case AL_MSG_GROUP_MEMBER:
         case AL_MSG_GROUP_ENTRY:
             say_group_side(d, conn, &frame);
+            break;
+        case AL_MSG_HISTORY_ROW:
+        case AL_MSG_REPLAYED:
+            say_history_side(d, conn, &frame);
             break;
         case AL_MSG_RECEIPT:
         case AL_MSG_REFUSED:
