@@ -86,6 +86,7 @@ static void check_frame(const struct al_frame *frame)
     }
     check_envelope(frame->body);
     check_attempt(frame->body);
+    check_parts(frame->body);
     check_commit_send(frame->body);
     check_commit_kv(frame->body);
 }

@@ -77,6 +77,8 @@ struct al_settlement {
     const char *response_type;
     const void *response;
     size_t response_size;
+    const char *const *parts; /* texts: the reply's parts before the response (receive.h) */
+    size_t part_count;
 };
 
 /* Settles a leased message by its id, without being attached: what a receiver left with its lease

@@ -147,6 +147,8 @@ struct al_client_info {
     uint64_t requests;   /* requests started, al_request() included */
     uint64_t replies;    /* of them with a reply */
     uint64_t no_replies; /* of them whose deadline passed */
+    uint64_t parts_sent; /* parts of replies sent */
+    uint64_t parts;      /* parts of replies that came, also with the end */
     /* Now. */
     uint64_t unreceipted; /* sends without a receipt */
     uint64_t unconfirmed; /* acks and nacks without confirmation */

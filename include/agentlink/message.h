@@ -57,7 +57,9 @@ enum al_message_flag {
     AL_MESSAGE_NOTIFY = 1,
     /* Fire and forget: at most once, never on disk, no receipt, dropped (and counted) when nobody
      * receives. Cannot be combined with AL_MESSAGE_NOTIFY, key, ttl_ms or deliver_at_ms. */
-    AL_MESSAGE_VOLATILE = 2
+    AL_MESSAGE_VOLATILE = 2,
+    /* The sender takes the reply in parts: set by al_request_start() where that is asked for. */
+    AL_MESSAGE_PARTS = 4
 };
 
 /* A message. When sending, the caller fills it in and keeps everything it points to until the call

@@ -71,6 +71,7 @@ struct al_delivery {
     uint32_t missing;     /* messages of this sender that were given up just before this one */
     const struct al_group_place *group; /* NULL, or where it stands in the group it came through:
                                            see groups.h; `seq` is then the group's sequence */
+    bool wants_parts;     /* the sender takes the reply in parts: al_delivery_part() */
 };
 
 /* Waits for a message of any agent that is attached without a handler.
@@ -116,6 +117,15 @@ AL_API int al_extend(struct al_delivery *delivery, uint32_t lease_ms);
 /* The RETRYING status: the program is trying again by itself, for the attempt-th time (at least 1).
  * Keeps the lease, resets its time, spends no retry. Errors as al_extend(). */
 AL_API int al_retrying(struct al_delivery *delivery, uint32_t attempt);
+/* Replies in parts: this is the next one, at most 64 KiB and not empty. It is passed on to the
+ * sender at once and without waiting for a disk; the ack says all parts again, together with its
+ * own response behind them, and that is what is stored. The parts of one reply and its response are
+ * at most 1 MiB together, and 16384. An attempt that ends otherwise, or is fenced off, takes its
+ * parts with it: the next one begins again, and the sender is told so. A part that gets lost on its
+ * way reaches the sender with the end. Written at once. 0; -AL_ERR_UNSUPPORTED (the sender did not
+ * ask for parts), -AL_ERR_TOO_LARGE, -AL_ERR_OUT_OF_ORDER, -AL_ERR_INVALID, -AL_ERR_NOMEM,
+ * -AL_ERR_NOT_ATTACHED, -AL_ERR_FENCED. */
+AL_API int al_delivery_part(struct al_delivery *delivery, const void *data, size_t size);
 /* Lets go without settling: the lease is not renewed any more and the message is given out again
  * when it ends. NULL is accepted. */
 AL_API void al_delivery_drop(struct al_delivery *delivery);

@@ -25,12 +25,27 @@ struct al_request;
 typedef void al_request_fn(void *ctx, struct al_request *request, int error,
                            const struct al_end *end);
 
+/* A part of a reply. */
+struct al_part {
+    uint32_t attempt; /* 1, 2, …: rises when another attempt begins its parts again; those of
+                         earlier attempts are void */
+    uint32_t number;  /* 1, 2, … within the attempt, without a hole */
+    const void *data;
+    size_t size;
+};
+
+/* Called by al_client_dispatch() for each part, in order, each once and before the al_request_fn;
+ * the part is valid during the call. May free the request. */
+typedef void al_part_fn(void *ctx, struct al_request *request, const struct al_part *part);
+
 /* Options of al_request_start(). Zeroed: every default. */
 struct al_request_options {
     uint32_t reply_by_ms; /* deadline from now; default 30000, at most 24 days. It is also the
                              life time (ttl_ms) of a message that has none */
     al_request_fn *fn;    /* NULL: al_request_wait() */
-    void *ctx;
+    bool parts;           /* take the reply in parts if it comes so: al_request_next_part() */
+    al_part_fn *part_fn;  /* likewise, each part is called back */
+    void *ctx;            /* of both */
 };
 
 /* Sends a request and returns without waiting; everything `message` points to is copied.
@@ -56,6 +71,15 @@ AL_API int al_request_start(struct al_client *client, const struct al_message *m
  * node does not keep how. Otherwise why the node refused it, as al_send(). */
 AL_API int al_request_wait(struct al_request *request, int timeout_ms,
                            const struct al_end **ret_end);
+
+/* Waits for the next part of the reply, at most timeout_ms. The part stays valid until the next
+ * call, or until the request is freed. Parts come in order, each once, also over reconnects. When
+ * part 1 of a higher attempt comes, forget what the attempt before said. 0; -AL_ERR_TIMEOUT;
+ * -AL_ERR_ALREADY_ENDED: there is no further one, al_request_wait() tells how it ended and the end
+ * how many parts of which attempt were the reply; -AL_ERR_INVALID: not asked for, or called back.
+ */
+AL_API int al_request_next_part(struct al_request *request, int timeout_ms,
+                                struct al_part *ret_part);
 
 /* The end of the message, NULL: it has not ended or its end is not known. Also of a request that
  * failed: state, reason. The request's. */

@@ -93,6 +93,8 @@ struct al_end {
     const void *response;       /* the reply of the recipient's ack */
     size_t response_size;
     bool duplicate; /* the node had the message already: this is the first one's end and answer */
+    uint32_t parts; /* of a reply in parts: how many, the response not counted */
+    uint32_t parts_attempt; /* they are those of this attempt: see struct al_part; 0: no parts */
 };
 /* Frees an end that the library gave to the program. NULL is accepted. */
 AL_API void al_end_free(struct al_end *end);

@@ -16,6 +16,8 @@
 #define AL_HEADERS_MAX         (32u << 10) /* encoded headers of one message */
 #define AL_EXT_MAX             (16u << 10) /* optional fields of one message */
 #define AL_RESPONSE_MAX        (1u << 20)  /* response or metadata carried by an ack */
+#define AL_PART_MAX            (64u << 10) /* one part of a reply; all together: AL_RESPONSE_MAX */
+#define AL_PARTS_MAX           16384u      /* parts of one reply */
 /* A frame is the largest message plus its header, envelope and names. */
 #define AL_FRAME_MAX (AL_PAYLOAD_MAX + AL_HEADERS_MAX + AL_EXT_MAX + 4096u)
 

@@ -12,7 +12,7 @@ struct send_values {
     const char *content_type, *correlation_id, *workflow_id, *reply_to;
     struct ali_list headers;
     uint64_t priority, ttl_ms, delay_ms, timeout_ms;
-    bool wait, fire;
+    bool wait, fire, parts;
 };
 
 #define OFFSET(field) offsetof(struct send_values, field)
@@ -108,6 +108,8 @@ static const struct ali_option request_options[] = {
     MESSAGE_OPTIONS,
     {"timeout", 0, "TIME", ALI_DURATION, OFFSET(timeout_ms), .preset = "30s",
      .help = "how long to wait for the reply; also the message's life time unless --ttl is given"},
+    {"parts", 0, NULL, ALI_FLAG, OFFSET(parts),
+     .help = "print the parts of the reply as they come, a line each, and then the reply"},
     {.name = NULL},
 };
 
@@ -470,27 +472,73 @@ static int request_failed(struct ali_cli *cli, const struct send_values *values,
     return send_failed(cli, message, error);
 }
 
+static void print_part(struct ali_cli *cli, const struct al_part *part)
+{
+    if (cli->json) {
+        json_t *object = json_object();
+
+        json_object_set_new(object, "attempt", ali_json_count(part->attempt));
+        json_object_set_new(object, "part", ali_json_count(part->number));
+        ali_json_data(object, "data", part->data, part->size);
+        ali_json_print(cli, object);
+    } else {
+        ali_put_escaped(stdout, al_str_of(part->data, part->size), cli->out_terminal);
+        putchar('\n');
+    }
+    fflush(stdout);
+}
+
+/* Prints the parts; how the request has finished. */
+static int take_parts(struct ali_cli *cli, struct al_request *request,
+                      const struct al_end **ret_end)
+{
+    struct al_part part;
+    uint32_t attempt = 0;
+    int r;
+
+    while (al_request_next_part(request, -1, &part) == 0) {
+        if (attempt && part.attempt != attempt && !cli->json)
+            ali_say(cli, "another attempt: the reply begins again");
+        attempt = part.attempt;
+        print_part(cli, &part);
+    }
+    r = al_request_wait(request, -1, ret_end);
+    if (r == 0 && attempt && (*ret_end)->parts_attempt != attempt && !cli->json)
+        ali_say(cli, "another attempt: the reply has no parts");
+    return r;
+}
+
+static int request_of(struct ali_cli *cli, const struct send_values *v,
+                      const struct al_message *message)
+{
+    int timeout_ms = timeout_of(v);
+    struct al_request_options options = {.reply_by_ms = timeout_ms > 0 ? (uint32_t)timeout_ms : 1,
+                                         .parts = v->parts};
+    struct al_request *request = NULL;
+    const struct al_end *end = NULL;
+    int r = al_request_start(cli->client, message, &options, &request);
+
+    if (r == 0)
+        r = v->parts ? take_parts(cli, request, &end) : al_request_wait(request, -1, &end);
+    if (r == 0) {
+        print_reply(cli, end);
+        if (end->duplicate && v->key && !cli->json)
+            ali_say(cli, "duplicate: this is the answer to the first message with this key");
+    }
+    al_request_free(request);
+    return r ? request_failed(cli, v, message, r == -AL_E_NO_REPLY ? -AL_E_TIMEOUT : r) : 0;
+}
+
 static int run_request(struct ali_cli *cli, const void *values, char **args)
 {
     const struct send_values *v = values;
     struct al_message message;
-    struct al_end *end = NULL;
     int code = make_message(cli, v, args, &message);
 
     if (code == 0)
         code = ali_node_open(cli);
-    if (code == 0) {
-        int r = al_request(cli->client, &message, timeout_of(v), &end);
-
-        if (r)
-            code = request_failed(cli, v, &message, r);
-        else {
-            print_reply(cli, end);
-            if (end->duplicate && v->key && !cli->json)
-                ali_say(cli, "duplicate: this is the answer to the first message with this key");
-        }
-    }
-    al_end_free(end);
+    if (code == 0)
+        code = request_of(cli, v, &message);
     message_free(&message);
     return code;
 }
@@ -523,7 +571,9 @@ const struct ali_command ali_cmd_send[] = {
                "(agentlink ack ID --response TEXT). It is printed as it is; on a terminal control\n"
                "characters are shown as escapes.\n\n"
                "With --key, a request that was made before is not made again: the reply is the\n"
-               "stored one, at once or when there is one, and standard error says duplicate.",
+               "stored one, at once or when there is one, and standard error says duplicate.\n\n"
+               "With --parts, a recipient may give its reply piece by piece; --json then prints\n"
+               "an object with attempt, part and data for each before the one of the reply.",
         .examples =
             "agentlink request --as me --to translator --data 'good morning' --timeout 10s\n"
             "agentlink request --as me --to writer --key job-7 --data 'chapter one'",

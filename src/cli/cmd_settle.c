@@ -5,6 +5,7 @@
 
 struct settle_values {
     const char *as, *status, *reason, *response, *response_type;
+    struct ali_list parts;
     uint64_t time_ms;
 };
 
@@ -22,6 +23,8 @@ static const struct ali_option ack_options[] = {
     {"reason", 0, "TEXT", ALI_TEXT, OFFSET(reason),
      .help = "what is missing (partial) or what went wrong (failed)"},
     {"response", 0, "TEXT", ALI_TEXT, OFFSET(response), .help = "the reply to the sender"},
+    {"part", 0, "TEXT", ALI_LIST, OFFSET(parts),
+     .help = "a part of the reply, before the response; may be repeated"},
     {"response-type", 0, "TYPE", ALI_TEXT, OFFSET(response_type), .help = "its media type"},
     {.name = NULL},
 };
@@ -75,6 +78,8 @@ static int settle(struct ali_cli *cli, const struct settle_values *v, const char
         .response_type = v->response_type,
         .response = v->response,
         .response_size = v->response ? strlen(v->response) : 0,
+        .parts = v->parts.items,
+        .part_count = v->parts.count,
     };
     int code = ali_read_id(cli, id, &settlement.id), r;
 

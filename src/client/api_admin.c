@@ -194,6 +194,7 @@ int al_settle(struct al_client *client, const struct al_settlement *settlement)
                               .response =
                                   al_str_of(settlement->response, settlement->response_size)};
     struct ali_ask ask;
+    struct al_buf buf;
     int r;
 
     if (settlement->action < AL_SETTLE_ACTION_SUCCESS ||
@@ -210,10 +211,20 @@ int al_settle(struct al_client *client, const struct al_settlement *settlement)
     if (r < 0)
         return r;
     memcpy(m.message_id.b, settlement->id.bytes, 16);
+    al_buf_init(&buf, &client->alloc);
+    if (settlement->part_count)
+        r = ali_parts_wrap_texts(settlement->parts, settlement->part_count, &buf, &m.response,
+                                 &m.response_type);
+    if (r < 0) {
+        al_buf_deinit(&buf);
+        return ali_client_fail(r, "a part has 1 to %u bytes, the reply at most %u", AL_PART_MAX,
+                               AL_RESPONSE_MAX);
+    }
     ali_ask_begin(&ask, client, true);
     m.request = ali_ask_number(&ask);
     r = ali_ask_end(&ask, al_put_settle(&ask.request.frame, &m));
     ali_ask_deinit(&ask);
+    al_buf_deinit(&buf);
     return r;
 }
 

@@ -260,8 +260,8 @@ bool ali_client_answers(struct al_client *client, struct ali_delivery *delivery)
     return true;
 }
 
-int ali_client_ack(struct al_client *client, struct ali_delivery *delivery,
-                   const struct al_ack_options *options)
+static int ack(struct al_client *client, struct ali_delivery *delivery,
+               const struct al_ack_options *options)
 {
     struct al_processed *store = store_of(delivery);
     struct al_message_id id;
@@ -277,6 +277,43 @@ int ali_client_ack(struct al_client *client, struct ali_delivery *delivery,
         ali_client_lock(client);
     }
     return r < 0 ? r : ali_csession_ack(client->session, delivery, options, al_clock_now());
+}
+
+int ali_client_ack(struct al_client *client, struct ali_delivery *delivery,
+                   const struct al_ack_options *options)
+{
+    struct al_ack_options wrapped;
+    struct al_buf buf;
+    int r;
+
+    if (!delivery->part_count || (options && options->status == AL_ACK_FAILED))
+        return ack(client, delivery, options);
+    al_buf_init(&buf, &client->alloc);
+    r = ali_parts_wrap(delivery, options, &buf, &wrapped);
+    if (r >= 0)
+        r = ack(client, delivery, &wrapped);
+    al_buf_deinit(&buf);
+    return r;
+}
+
+int al_delivery_part(struct al_delivery *delivery, const void *data, size_t size)
+{
+    struct al_client *client = whole(delivery)->client;
+    int r;
+
+    ali_client_lock(client);
+    r = data && size <= UINT32_MAX
+            ? ali_csession_part(client->session, whole(delivery), al_str_of(data, (uint32_t)size),
+                                al_clock_now())
+            : -AL_E_INVALID;
+    if (r == -AL_E_UNSUPPORTED)
+        ali_client_fail(r, "'%.130s' did not ask for a reply in parts", delivery->message.from);
+    else if (r < 0)
+        settle_failed(delivery, r);
+    else
+        ali_client_flush(client);
+    ali_client_unlock(client);
+    return r;
 }
 
 int al_ack(struct al_delivery *delivery, const struct al_ack_options *options)

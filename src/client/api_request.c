@@ -24,7 +24,11 @@ struct al_request {
     struct al_request *next, **link;
     struct al_client *client;
     al_request_fn *fn;
+    al_part_fn *part_fn;
     void *ctx;
+    bool wants_parts;
+    struct ali_parts parts;
+    struct ali_part *part; /* the one that the program looks at */
     uint64_t deadline_ns;
     struct ali_out *out; /* until there is a receipt or refusal */
     bool taken;          /* the out is answered, and ours */
@@ -76,7 +80,8 @@ finish(struct al_request *request, int error, const char *format, ...)
     if (!request->end)
         ali_watch_forget(client->session, &request->id);
     request_unlink(request);
-    request_link(request->fn ? &client->requests_due : &client->requests_done, request);
+    request_link(request->fn || request->part_fn ? &client->requests_due : &client->requests_done,
+                 request);
     client->request_outstanding--;
     client->session->stats.replies += error == 0;
 }
@@ -159,10 +164,21 @@ static void look(struct al_request *request, uint64_t now_ns)
         late(request);
 }
 
+/* A request with a part to be called back, NULL: none. */
+static struct al_request *find_part(struct al_client *client)
+{
+    struct al_request *request = client->requests;
+
+    while (request && !(request->part_fn && request->parts.head))
+        request = request->next;
+    return request;
+}
+
 void ali_requests_look(struct al_client *client)
 {
     const struct al_client_info *stats = &client->session->stats;
-    uint64_t seen = stats->ended + stats->receipted + stats->refused, now, first = AL_NEVER_NS;
+    uint64_t seen = stats->ended + stats->receipted + stats->refused + stats->parts, now;
+    uint64_t first = AL_NEVER_NS;
     struct al_request *request, *next;
 
     if (!client->requests)
@@ -178,18 +194,39 @@ void ali_requests_look(struct al_client *client)
             first = request->deadline_ns;
     }
     client->requests_ns = first;
+    client->parts_due = find_part(client) != NULL;
+}
+
+static void call_part(struct al_client *client, struct al_request *request)
+{
+    struct ali_part *part = ali_parts_take(&request->parts);
+    struct al_part view = {part->attempt, part->number, part->data, part->size};
+
+    client->parts_due = find_part(client) != NULL;
+    ali_client_unlock(client);
+    request->part_fn(request->ctx, request, &view);
+    ali_client_lock(client);
+    ali_part_free(client->session, part);
 }
 
 bool ali_requests_call(struct al_client *client)
 {
-    struct al_request *request = client->requests_due;
+    struct al_request *request = client->parts_due ? find_part(client) : NULL;
 
     if (!request)
+        request = client->requests_due;
+    if (!request)
         return false;
-    while (request->next) /* the oldest */
+    while (request->done && request->next) /* the oldest */
         request = request->next;
+    if (request->part_fn && request->parts.head) {
+        call_part(client, request);
+        return true;
+    }
     request_unlink(request);
     request_link(&client->requests_done, request);
+    if (!request->fn)
+        return true;
     ali_client_unlock(client);
     if (request->error < 0)
         ali_client_failed(request->error, request->detail);
@@ -228,6 +265,8 @@ static int start(struct al_client *client, const struct al_message *message,
     if (r < 0)
         return r;
     (void)ali_watch_wait(client->session, &message->id, &request->end);
+    if (request->wants_parts)
+        ali_watch_find(client->session, &message->id)->parts = &request->parts;
     request->id = message->id;
     snprintf(request->to, sizeof(request->to), "%s", message->to);
     request_link(&client->requests, request);
@@ -247,7 +286,8 @@ static int request_new(struct al_client *client, const struct al_message *messag
     struct al_message copy = *message;
     int r = 0;
 
-    copy.flags |= AL_MESSAGE_NOTIFY;
+    copy.flags |= AL_MESSAGE_NOTIFY | (request->wants_parts ? AL_MESSAGE_PARTS : 0);
+    ali_parts_init(&request->parts);
     if (!copy.ttl_ms)
         copy.ttl_ms = ttl_ms;
     if (al_message_id_is_zero(&copy.id))
@@ -281,6 +321,8 @@ int al_request_start(struct al_client *client, const struct al_message *message,
     if (!request)
         return ali_client_failed(-AL_E_NOMEM, NULL);
     request->fn = options->fn;
+    request->part_fn = options->part_fn;
+    request->wants_parts = options->parts || options->part_fn;
     request->ctx = options->ctx;
     request->deadline_ns = ali_deadline_ns(reply_by_ms);
     r = request_new(client, message, request, reply_by_ms, 0);
@@ -323,6 +365,36 @@ int al_request_wait(struct al_request *request, int timeout_ms, const struct al_
     if (ret_end)
         *ret_end = request->end;
     return 0;
+}
+
+int al_request_next_part(struct al_request *request, int timeout_ms, struct al_part *ret_part)
+{
+    struct al_client *client = request->client;
+    uint64_t deadline = ali_deadline_ns(timeout_ms);
+    struct ali_part *part;
+    bool done;
+
+    if (!request->wants_parts || request->part_fn)
+        return ali_client_fail(-AL_E_INVALID, "the request does not take its parts like this");
+    ali_client_lock(client);
+    if (!request->parts.head && !request->done && al_clock_mono_ns() >= deadline)
+        ali_client_io(client, ali_client_may_read(client));
+    while (!request->parts.head && !request->done && al_clock_mono_ns() < deadline) {
+        ali_client_wait(client, deadline < request->deadline_ns ? deadline : request->deadline_ns);
+        ali_requests_look(client);
+    }
+    part = ali_parts_take(&request->parts);
+    done = request->done;
+    if (part) {
+        ali_part_free(client->session, request->part);
+        request->part = part;
+        *ret_part = (struct al_part){part->attempt, part->number, part->data, part->size};
+    }
+    ali_client_unlock(client);
+    if (part)
+        return 0;
+    return done ? ali_client_fail(-AL_E_ALREADY_ENDED, "there is no further part")
+                : ali_client_failed(-AL_E_TIMEOUT, "the request is still under way");
 }
 
 const struct al_end *al_request_end(const struct al_request *request)
@@ -422,6 +494,8 @@ static void request_free(struct al_request *request)
 {
     struct al_alloc alloc = request->client->alloc;
 
+    ali_parts_deinit(request->client->session, &request->parts);
+    ali_part_free(request->client->session, request->part);
     al_end_free(request->end);
     al_alloc_free(&alloc, request, sizeof(*request));
 }

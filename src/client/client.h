@@ -68,6 +68,7 @@ struct al_client {
     struct al_request *requests;      /* under way */
     struct al_request *requests_due;  /* finished, the callback is due; the newest first */
     struct al_request *requests_done; /* finished otherwise */
+    bool parts_due;                   /* a part of one under way is to be called back */
     uint32_t request_count;           /* all of them */
     uint32_t request_outstanding;     /* under way */
     uint64_t requests_seen;           /* what the session had finished at the last look */

@@ -40,6 +40,7 @@ static void fill_numbers(const struct ali_csession *session, const struct al_msg
     if (m->flags & AL_DELIVER_GAP &&
         al_ext_find(session->deliver_ext, AL_DELIVER_EXT_GAP, &missing) && missing.n == 2)
         delivery->pub.missing = al_get16(missing.p);
+    al_buf_init(&delivery->parts, &session->config.alloc);
     delivery->lease = m->lease;
     delivery->lease_ms = m->lease_ms;
 }
@@ -50,7 +51,7 @@ int ali_delivery_new(struct ali_csession *session, const struct al_msg_deliver *
     struct al_msg_envelope envelope;
     struct ali_delivery *delivery;
     struct al_group_place place;
-    struct al_str group = {NULL, 0};
+    struct al_str group = {NULL, 0}, parts;
     size_t header_count;
     int64_t size;
     uint8_t *room;
@@ -85,6 +86,8 @@ int ali_delivery_new(struct ali_csession *session, const struct al_msg_deliver *
     }
     assert(room <= (uint8_t *)delivery + delivery->size);
     fill_numbers(session, m, delivery);
+    delivery->pub.wants_parts =
+        m->seq && !group.n && al_ext_find(envelope.ext, AL_EXT_PARTS, &parts) && parts.n;
     *ret_delivery = delivery;
     return 0;
 }
@@ -98,5 +101,6 @@ void ali_delivery_free(struct ali_csession *session, struct ali_delivery *delive
     *delivery->all_link = delivery->all_next;
     if (delivery->all_next)
         delivery->all_next->all_link = delivery->all_link;
+    al_buf_deinit(&delivery->parts);
     al_alloc_free(&session->config.alloc, delivery, delivery->size);
 }

@@ -13,7 +13,7 @@ static bool text_fits(const char *text, size_t max)
 
 int ali_message_check(const struct al_message *message, uint32_t payload_max)
 {
-    const uint32_t flags = AL_MESSAGE_NOTIFY | AL_MESSAGE_VOLATILE;
+    const uint32_t flags = AL_MESSAGE_NOTIFY | AL_MESSAGE_VOLATILE | AL_MESSAGE_PARTS;
     const bool is_volatile = message->flags & AL_MESSAGE_VOLATILE;
 
     if (message->payload_size > payload_max)
@@ -83,7 +83,8 @@ const char *ali_message_flaw(const struct al_message *message)
          "`correlation_id`, `workflow_id`, `traceparent` and `tracestate` must be UTF-8"},
         {!message->payload_size || message->payload,
          "`payload` is NULL and `payload_size` is not 0"},
-        {(message->flags & ~(uint32_t)(AL_MESSAGE_NOTIFY | AL_MESSAGE_VOLATILE)) == 0,
+        {(message->flags &
+          ~(uint32_t)(AL_MESSAGE_NOTIFY | AL_MESSAGE_VOLATILE | AL_MESSAGE_PARTS)) == 0,
          "`flags` has bits that mean nothing"},
         {!(message->flags & AL_MESSAGE_VOLATILE) ||
              !((message->flags & AL_MESSAGE_NOTIFY) || message->ttl_ms || message->deliver_at_ms ||
@@ -152,6 +153,8 @@ int ali_message_envelope(const struct al_message *message, struct al_buf *header
         r = put_ext(ext, AL_EXT_TRACEPARENT, message->traceparent);
     if (r >= 0)
         r = put_ext(ext, AL_EXT_TRACESTATE, message->tracestate);
+    if (r >= 0 && message->flags & AL_MESSAGE_PARTS)
+        r = put_ext(ext, AL_EXT_PARTS, "1");
     if (r < 0)
         return r;
     *ret_envelope = (struct al_msg_envelope){

@@ -325,6 +325,7 @@ static int handle_frame(struct ali_csession *session, const struct al_frame *fra
         HANDLE(ACKED, acked, ali_settle_acked)
         HANDLE(SETTLE_REFUSED, settle_refused, ali_settle_refused)
         HANDLE(END, end, ali_watch_end)
+        HANDLE(REPLY_PART, reply_part, ali_parts_came)
     case AL_MSG_RECORD:
     case AL_MSG_AGENT_ROW:
     case AL_MSG_DONE:

@@ -93,6 +93,23 @@ struct ali_channel {
     struct al_str from, to, label; /* stand one behind the other, from first */
 };
 
+/* A part of a reply. */
+struct ali_part {
+    struct ali_part *next;
+    uint32_t attempt, number;
+    uint32_t size;
+    uint8_t data[];
+};
+
+/* The parts of a reply that have come and are not taken. */
+struct ali_parts {
+    struct ali_part *head, **tail;
+    uint64_t attempt_id; /* of PART: those that came last; 0: none */
+    uint32_t attempt;    /* how often parts were begun */
+    uint32_t last;       /* number of the last one */
+    uint32_t size;       /* bytes of this attempt so far */
+};
+
 /* An end that is awaited. */
 struct ali_watch {
     struct al_message_id id;
@@ -100,9 +117,10 @@ struct ali_watch {
     uint32_t stream;
     uint64_t seq; /* 0: not known; otherwise it stands in watch_places */
     bool receipted;
-    bool is_duplicate;      /* of a message that another client may have sent */
-    bool polled;            /* its record is asked for now and then */
-    struct al_end **waiter; /* sync: gets the end */
+    bool is_duplicate;       /* of a message that another client may have sent */
+    bool polled;             /* its record is asked for now and then */
+    struct al_end **waiter;  /* sync: gets the end */
+    struct ali_parts *parts; /* gets the parts of the reply; NULL: nobody asked for them */
 };
 
 /* An end with its texts behind it; it may outlive the session. */
@@ -122,15 +140,18 @@ struct ali_delivery {
     struct ali_delivery *next, *prev;          /* in the stream, by sequence */
     struct ali_delivery *all_next, **all_link; /* session->deliveries */
     uint64_t lease;
-    uint32_t lease_ms;        /* as it is now: `pub` is the program's once it is held */
-    uint64_t renew_ns;        /* when the head renews its lease */
-    uint64_t cap_ns;          /* no renewal after this */
-    bool held;                /* with the program */
-    bool lost;                /* its lease is void */
-    bool dropped;             /* let go by the program: only keeps its place in the stream */
-    bool in_handler;          /* freed when the handler returns */
-    bool settled;             /* in_handler: acked or nacked already */
-    bool let_go;              /* by the program while its commit was under way */
+    uint32_t lease_ms;   /* as it is now: `pub` is the program's once it is held */
+    uint64_t renew_ns;   /* when the head renews its lease */
+    uint64_t cap_ns;     /* no renewal after this */
+    bool held;           /* with the program */
+    bool lost;           /* its lease is void */
+    bool dropped;        /* let go by the program: only keeps its place in the stream */
+    bool in_handler;     /* freed when the handler returns */
+    bool settled;        /* in_handler: acked or nacked already */
+    bool let_go;         /* by the program while its commit was under way */
+    struct al_buf parts; /* of the reply, each {u32 length, bytes} */
+    uint32_t part_count;
+    uint64_t parts_attempt;   /* the lease of the first one */
     struct al_commit *commit; /* it is part of, NULL: none */
     int detached;             /* why it cannot be settled any more: 0 or negative */
     size_t size;
@@ -479,10 +500,42 @@ void ali_watch_error(struct ali_csession *session, const struct al_msg_error *m)
 int ali_watch_welcome(struct ali_csession *session);
 int ali_watch_tick(struct ali_csession *session);
 void ali_watch_deinit(struct ali_csession *session);
+/* The watch of this message, NULL: its end is not awaited. */
+struct ali_watch *ali_watch_find(const struct ali_csession *session,
+                                 const struct al_message_id *id);
 /* Takes the oldest end nobody waits for, NULL: none; freed with al_end_free(). */
 struct al_end *ali_csession_take_end(struct ali_csession *session);
 /* Takes the end of this message out of those, NULL: it is not there. */
 struct al_end *ali_csession_find_end(struct ali_csession *session, const struct al_message_id *id);
+
+/* ---- replies in parts (parts.c)
+ * --------------------------------------------------------------------- */
+
+/* The next part of a reply, kept for the ack and written. Errors as al_delivery_part(). */
+int ali_csession_part(struct ali_csession *session, struct ali_delivery *delivery,
+                      struct al_str data, struct al_now now);
+/* The ack of a delivery with parts: *options with a response that has all of them, encoded into
+ * buf, which the caller has initialised. Without parts *options as it was. -AL_E_TOO_LARGE,
+ * -AL_E_NOMEM. */
+int ali_parts_wrap(const struct ali_delivery *delivery, const struct al_ack_options *options,
+                   struct al_buf *buf, struct al_ack_options *ret_options);
+/* The same of texts: encodes them and the response into buf and puts that into *response and *type.
+ * -AL_E_INVALID, -AL_E_TOO_LARGE, -AL_E_NOMEM. */
+int ali_parts_wrap_texts(const char *const *texts, size_t count, struct al_buf *buf,
+                         struct al_str *response, struct al_str *type);
+/* Of the frame table. */
+int ali_parts_came(struct ali_csession *session, const struct al_msg_reply_part *m);
+/* A message has ended: if its reply is in parts, gives `parts` (may be NULL) those that it has not
+ * seen, and puts the response proper into *end; *ret_count is how many parts there are. 0,
+ * -AL_E_NOMEM. */
+int ali_parts_end(struct ali_csession *session, struct ali_parts *parts, struct al_msg_end *end,
+                  uint32_t *ret_count);
+/* Empty. */
+void ali_parts_init(struct ali_parts *parts);
+/* Takes the oldest one, NULL: none; freed with ali_part_free. */
+struct ali_part *ali_parts_take(struct ali_parts *parts);
+void ali_part_free(struct ali_csession *session, struct ali_part *part);
+void ali_parts_deinit(struct ali_csession *session, struct ali_parts *parts);
 
 /* ---- receiving (inbox.c, settle.c, delivery.c)
  * ------------------------------------------------------ */

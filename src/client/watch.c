@@ -166,6 +166,13 @@ void ali_watch_receipt(struct ali_csession *session, const struct ali_out *out)
     watch_set_polled(session, watch, out->duplicate && out->seq);
 }
 
+struct ali_watch *ali_watch_find(const struct ali_csession *session, const struct al_message_id *id)
+{
+    uint32_t ref = watch_find(session, id);
+
+    return ref == AL_REF_NONE ? NULL : watch_at(session, ref);
+}
+
 bool ali_watch_wait(struct ali_csession *session, const struct al_message_id *id,
                     struct al_end **ret_end)
 {
@@ -259,11 +266,17 @@ static int tell(struct ali_csession *session, uint32_t ref, const struct al_msg_
 {
     struct ali_watch *watch = watch_at(session, ref);
     struct al_end **waiter = watch->waiter;
+    struct al_msg_end proper = *m;
+    uint32_t count = 0;
     struct ali_end *end;
-    int r = end_new(session, m, &end);
+    int r = ali_parts_end(session, watch->parts, &proper, &count);
 
+    if (r >= 0)
+        r = end_new(session, &proper, &end);
     if (r < 0)
         return r;
+    end->end.parts = count;
+    end->end.parts_attempt = count ? watch->parts ? watch->parts->attempt : 1 : 0;
     end->end.duplicate = watch->is_duplicate;
     end->end.id = watch->id; /* of a duplicate: the id under which this program knows it */
     watch_remove(session, ref);

@@ -176,6 +176,7 @@ static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al
         ALI_CASE(ACK, ack)
         ALI_CASE(NACK, nack)
         ALI_CASE(EXTEND, extend)
+        ALI_CASE(PART, part)
         ALI_CASE(SETTLE, settle)
         ALI_CASE(END_WATCH, end_watch)
         ALI_CASE(RECORD_GET, record_get)

@@ -256,6 +256,9 @@ int ali_delayed_due(struct al_node *node, ali_ref ref);
 /* Tells the sender's connection, if it is there, that a message has ended; its number, or
  * AL_REF_NONE. */
 uint32_t ali_send_end(struct al_node *node, uint64_t producer, const struct al_msg_end *end);
+/* Passes a part of a reply on to the producer's connection, if there is one. */
+void ali_send_reply_part(struct al_node *node, uint64_t producer,
+                         const struct al_msg_reply_part *part);
 
 /* ---- gaps.c ------------------------------------------------------------------------------- */
 
@@ -599,7 +602,7 @@ int ali_unwrap(const struct al_record_view *view, unsigned type, struct al_str *
     H(schedule_set) H(schedule_remove) H(schedule_list) \
     H(commit) H(kv_get) H(kv_list) H(health_get) H(gap_nack)                                       \
     H(group_add) H(group_remove) H(group_list) H(group_join) H(group_leave) H(group_members)       \
-    H(group_history) H(retain_set) H(history_list) H(replay)
+    H(group_history) H(retain_set) H(history_list) H(replay) H(part)
 /* clang-format on */
 
 #define ALI_H(lower)                                                    \

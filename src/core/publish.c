@@ -486,16 +486,33 @@ int ali_delayed_due(struct al_node *node, ali_ref ref)
 
 /* ---- notices ------------------------------------------------------------------------------- */
 
-uint32_t ali_send_end(struct al_node *node, uint64_t producer_id, const struct al_msg_end *end)
+/* The connection that the producer is on; NULL: its sender asks with END_WATCH when it is back. */
+static const struct ali_conn *conn_of(const struct al_node *node, uint64_t producer)
 {
-    ali_ref ref = ali_find_producer(node, producer_id);
-    struct ali_conn *conn;
+    ali_ref ref = ali_find_producer(node, producer);
+    const struct ali_conn *conn;
 
     if (ref == AL_REF_NONE || ali_producer_at(node, ref)->v.conn == AL_REF_NONE)
-        return AL_REF_NONE; /* the sender asks with END_WATCH when it is back */
+        return NULL;
     conn = ali_conn_at(node, ali_producer_at(node, ref)->v.conn);
-    if (!conn || conn->closing)
+    return conn && !conn->closing ? conn : NULL;
+}
+
+uint32_t ali_send_end(struct al_node *node, uint64_t producer, const struct al_msg_end *end)
+{
+    const struct ali_conn *conn = conn_of(node, producer);
+
+    if (!conn)
         return AL_REF_NONE;
     ALI_SEND(node, conn->number, end, end);
     return conn->number;
+}
+
+void ali_send_reply_part(struct al_node *node, uint64_t producer,
+                         const struct al_msg_reply_part *part)
+{
+    const struct ali_conn *conn = conn_of(node, producer);
+
+    if (conn)
+        ALI_SEND(node, conn->number, reply_part, part);
 }

@@ -650,6 +650,48 @@ int ali_handle_extend(struct al_node *node, struct ali_conn *conn, const struct 
     return 0;
 }
 
+/* Passes a part of a reply on. It is no record: what counts is the ack, which has all parts in its
+ * response. Who is not there now gets them with the end. */
+static int pass_part(struct al_node *node, struct place place, const struct al_msg_part *m)
+{
+    const struct ali_push *push = ali_push_at(ali_stream_at(node, place.stream), place.index);
+    struct al_msg_reply_part part = {.message_id = push->id,
+                                     .stream = m->stream,
+                                     .seq = m->seq,
+                                     .attempt = m->attempt,
+                                     .part = m->part,
+                                     .data = m->data};
+
+    if (m->part == 0 || m->data.n == 0)
+        return -AL_E_INVALID;
+    if (m->data.n > AL_PART_MAX || m->part > AL_PARTS_MAX)
+        return -AL_E_TOO_LARGE;
+    if (push->notify)
+        ali_send_reply_part(node, push->producer, &part);
+    return 0;
+}
+
+int ali_handle_part(struct al_node *node, struct ali_conn *conn, const struct al_msg_part *m)
+{
+    struct ali_agent *agent = attached_agent(node, conn, m->agent);
+    struct place place = {0};
+    int r = agent ? 0 : -AL_E_NOT_ATTACHED;
+
+    if (r == 0 && !stream_is_to(node, m->stream, agent))
+        r = -AL_E_NOT_FOUND;
+    if (r == 0)
+        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
+    if (r == 0)
+        r = pass_part(node, place, m);
+    if (r < 0) {
+        struct al_msg_settle_refused refused = {
+            .stream = m->stream, .seq = m->seq, .lease = m->lease, .code = (uint16_t)-r};
+
+        settle_refused(node, conn, m->agent, &refused);
+    }
+    return 0;
+}
+
 /* Looks for a message that is out with this agent's receiver. */
 static bool find_out(const struct al_node *node, const struct ali_agent *agent,
                      const struct al_id *id, struct place *ret_place)

@@ -106,6 +106,14 @@
     U64(start, "first missing number: producer sequence, to the node the sequence") \
     U64(end, "last missing number")
 
+/* A reply in parts as a response: of media type AL_PARTS_TYPE. */
+#define AL_FIELDS_PARTS(U8, U16, U32, U64, ID, STR, BYTES)         \
+    U64(attempt, "as in PART")                                     \
+    U32(count, "how many parts there are: the end mark")           \
+    BYTES(parts, "all of them in order, each {u32 length, bytes}") \
+    STR(response_type, "media type of the response proper")        \
+    BYTES(response, "the response proper, behind the last part")
+
 /* ---- deliver ---------------------------------------------------------------------------- */
 #define AL_FIELDS_ATTACH(U8, U16, U32, U64, ID, STR, BYTES)                     \
     U32(request, "number chosen by the client")                                 \
@@ -174,6 +182,21 @@
     U64(lease, "lease from DELIVER")                              \
     U32(lease_ms, "new lease time from now; 0: the original one") \
     U16(retrying, "0, or the RETRYING status: the receiver's own attempt count")
+#define AL_FIELDS_PART(U8, U16, U32, U64, ID, STR, BYTES)                                  \
+    U32(agent, "receiving agent")                                                          \
+    U32(stream, "the stream")                                                              \
+    U64(seq, "sequence")                                                                   \
+    U64(lease, "lease from DELIVER")                                                       \
+    U64(attempt, "the lease under which the first part was sent: names this run of parts") \
+    U32(part, "1, 2, 3, … within the attempt")                                             \
+    BYTES(data, "the part; not empty")
+#define AL_FIELDS_REPLY_PART(U8, U16, U32, U64, ID, STR, BYTES) \
+    ID(message_id, "the message that is being replied to")      \
+    U32(stream, "its stream")                                   \
+    U64(seq, "its sequence")                                    \
+    U64(attempt, "from PART")                                   \
+    U32(part, "from PART")                                      \
+    BYTES(data, "the part")
 #define AL_FIELDS_RECALL(U8, U16, U32, U64, ID, STR, BYTES)             \
     U32(agent, "the agent")                                             \
     U32(stream, "the stream")                                           \
@@ -621,6 +644,8 @@
     M(NACK, nack, 0x28, C, "ends the attempt; the message is tried again by policy")           \
     M(EXTEND, extend, 0x29, C, "renews the lease")                                             \
     M(RECALL, recall, 0x2a, N, "leases are void")                                              \
+    M(PART, part, 0x85, C, "a part of the reply to a message that is out")                     \
+    M(REPLY_PART, reply_part, 0x86, N, "a part of a reply, passed on")                         \
     M(SETTLE_REFUSED, settle_refused, 0x2b, N, "an ACK, NACK or EXTEND was refused")           \
     M(SETTLE, settle, 0x2c, C, "settles a message by its id, without attaching; answer: DONE") \
     M(END, end, 0x30, N, "a tracked message has ended")                                        \
@@ -684,6 +709,7 @@
 #define AL_INNER(M)                                            \
     M(ENVELOPE, envelope, 0, B, "what the sender wrote")       \
     M(ATTEMPT, attempt, 0, N, "one failed attempt")            \
+    M(PARTS, parts, 0, C, "a reply in parts")                  \
     M(COMMIT_SEND, commit_send, 0, C, "a message of a COMMIT") \
     M(COMMIT_KV, commit_kv, 0, C, "a change of state of a COMMIT")
 
@@ -762,8 +788,11 @@ enum {
     AL_EXT_REPLY_TO = 3,       /* text: agent name */
     AL_EXT_TRACEPARENT = 4,    /* text: W3C trace context */
     AL_EXT_TRACESTATE = 5,     /* text */
-    AL_EXT_SIGNATURE = 6       /* bytes, reserved */
+    AL_EXT_SIGNATURE = 6,      /* bytes, reserved */
+    AL_EXT_PARTS = 7           /* text "1": the sender takes the reply in parts */
 };
+/* Media type of a response that is a PARTS body. */
+#define AL_PARTS_TYPE "application/vnd.agentlink.parts"
 /* Tags of the optional fields behind DELIVER. */
 enum {
     AL_DELIVER_EXT_GROUP = 0x70,    /* text: the message came through this group */

@@ -119,6 +119,8 @@ COMMITTED 0x61: u32 request, u16 code, u32 index, u8 duplicate, str detail
 KV_GET 0x62: u32 request, str agent, str key
 KV_LIST 0x63: u32 request, u32 limit, str agent, str after
 KV_ROW 0x64: u32 request, str key, bytes value
+PART 0x85: u32 agent, u32 stream, u64 seq, u64 lease, u64 attempt, u32 part, bytes data
+REPLY_PART 0x86: id message_id, u32 stream, u64 seq, u64 attempt, u32 part, bytes data
 GAP_NACK 0x68: u32 number, u64 start, u64 end
 RETAIN_SET 0x69: u32 request, u64 keep_count, u64 keep_bytes, u64 keep_ms, u8 off, str agent
 HISTORY_LIST 0x6a: u32 request, u32 limit, u32 after, str agent
@@ -145,6 +147,7 @@ GROUP_ENTRY 0x79: u32 request, u64 seq, u8 what, u64 wall_ms, str author, bytes 
 ENVELOPE 0x00: id message_id, u64 timestamp_ms, str kind, str key, str content_type,
     bytes headers, bytes ext, bytes payload
 ATTEMPT 0x00: u16 attempt, u16 code, u64 at_ms, str reason
+PARTS 0x00: u64 attempt, u32 count, bytes parts, str response_type, bytes response
 COMMIT_SEND 0x00: u8 priority, u16 flags, u64 ttl_ms, u64 due_ms, str to, str label,
     bytes envelope
 COMMIT_KV 0x00: u8 action, str key, bytes value

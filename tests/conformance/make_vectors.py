@@ -21,7 +21,8 @@ PROTOCOL = HERE.parent.parent / "docs" / "spec" / "protocol.md"
 FAMILIES = {"session": range(0x01, 0x10), "publish": range(0x10, 0x20),
             "deliver": range(0x20, 0x30), "end": range(0x30, 0x40), "query": range(0x40, 0x60),
             "once": range(0x60, 0x68),
-            "schedule": range(0x80, 0x88),
+            "schedule": range(0x80, 0x85),
+            "reply": range(0x85, 0x8c),
             "gaps": range(0x68, 0x70),
             "group": range(0x70, 0x80)}
 

@@ -251,6 +251,180 @@ static void test_cancel_unsent(void **state)
     ok(al_client_close(asker, 0) == -AL_ERR_UNKNOWN_OUTCOME ? 0 : -1);
 }
 
+/* ---- replies in parts --------------------------------------------------------------------- */
+
+static struct al_request *start_in_parts(struct al_client *client, const char *text)
+{
+    struct al_message message = text_message("asker", "b", text);
+    struct al_request_options options = {.parts = true};
+    struct al_request *request;
+
+    ok(al_request_start(client, &message, &options, &request));
+    return request;
+}
+
+static void expect_part(struct al_request *request, uint32_t attempt, uint32_t number,
+                        const char *text)
+{
+    struct al_part part;
+
+    ok(al_request_next_part(request, 5000, &part));
+    assert_int_equal(part.attempt, attempt);
+    assert_int_equal(part.number, number);
+    assert_int_equal(part.size, strlen(text));
+    assert_memory_equal(part.data, text, part.size);
+}
+
+static void expect_end(struct al_request *request, uint32_t attempt, uint32_t count,
+                       const char *text)
+{
+    const struct al_end *end;
+    struct al_part part;
+
+    assert_int_equal(al_request_next_part(request, 5000, &part), -AL_ERR_ALREADY_ENDED);
+    ok(al_request_wait(request, 0, &end));
+    assert_reply(end, text);
+    assert_int_equal(end->parts, count);
+    assert_int_equal(end->parts_attempt, attempt);
+    al_request_free(request);
+}
+
+static void test_parts(void **state)
+{
+    struct al_client *asker = bus_open(*state), *worker = bus_open(*state);
+    struct al_ack_options ack = {.response = "end", .response_size = 3};
+    struct al_client_info info;
+    struct al_request *request, *plain;
+    struct al_delivery *d;
+    struct al_part part;
+
+    ok(al_attach(worker, "b", NULL));
+    request = start_in_parts(asker, "tell");
+    d = receive(worker);
+    assert_true(d->wants_parts);
+    ok(al_delivery_part(d, "one", 3));
+    expect_part(request, 1, 1, "one"); /* while the worker works */
+    assert_int_equal(al_request_next_part(request, 0, &part), -AL_ERR_TIMEOUT);
+    ok(al_delivery_part(d, "two", 3));
+    ok(al_nack(d, 0, "again")); /* the parts of this attempt are void */
+    d = receive(worker);
+    ok(al_delivery_part(d, "un", 2));
+    ok(al_delivery_part(d, "deux", 4));
+    do
+        ok(al_request_next_part(request, 5000, &part));
+    while (part.attempt == 1);
+    assert_int_equal(part.number, 1);
+    assert_memory_equal(part.data, "un", 2);
+    ok(al_ack(d, &ack));
+    ok(al_client_flush(worker, 5000));
+    expect_part(request, 2, 2, "deux");
+    expect_end(request, 2, 2, "end");
+    al_client_get_info(asker, &info);
+    assert_true(info.parts >= 3);
+
+    plain = start(asker, "b", "plain", 0);
+    d = receive(worker);
+    assert_false(d->wants_parts);
+    assert_int_equal(al_delivery_part(d, "x", 1), -AL_ERR_UNSUPPORTED);
+    assert_int_equal(al_request_next_part(plain, 0, &part), -AL_ERR_INVALID);
+    ok(al_ack(d, NULL));
+    assert_int_equal(finished(plain), 0);
+    al_request_free(plain);
+    bus_close(worker);
+    bus_close(asker);
+}
+
+struct heard {
+    uint32_t parts;
+    int finished;
+};
+
+static void hear_part(void *ctx, struct al_request *request, const struct al_part *part)
+{
+    struct heard *heard = ctx;
+
+    (void)request;
+    assert_int_equal(heard->finished, 0);
+    assert_int_equal(part->number, ++heard->parts);
+}
+
+static void hear_end(void *ctx, struct al_request *request, int error, const struct al_end *end)
+{
+    struct heard *heard = ctx;
+
+    assert_int_equal(error, 0);
+    assert_int_equal(end->parts, heard->parts);
+    heard->finished++;
+    al_request_free(request);
+}
+
+static void test_parts_called_back(void **state)
+{
+    struct al_client *asker = bus_open(*state), *worker = bus_open(*state);
+    struct heard heard = {0, 0};
+    struct al_message message = text_message("asker", "b", "tell");
+    struct al_request_options options = {
+        .part_fn = hear_part, .fn = hear_end, .ctx = &heard, .reply_by_ms = 20000};
+    struct al_request *request;
+    struct al_delivery *d;
+
+    ok(al_attach(worker, "b", NULL));
+    ok(al_request_start(asker, &message, &options, &request));
+    d = receive(worker);
+    for (int i = 0; i < 300; i++)
+        ok(al_delivery_part(d, &i, sizeof(i)));
+    while (heard.parts < 100)
+        ok(al_client_dispatch(asker, 5000));
+    ok(al_ack(d, NULL));
+    ok(al_client_flush(worker, 5000));
+    while (!heard.finished)
+        ok(al_client_dispatch(asker, 5000));
+    assert_int_equal(heard.parts, 300);
+    bus_close(worker);
+    bus_close(asker);
+}
+
+/* Parts that are lost with a node come with the end; a repeated request gets the stored ones. */
+static void test_parts_survive_a_restart(void **state)
+{
+    struct bus *bus = *state;
+    struct al_message message = text_message("asker", "b", "tell");
+    struct al_request_options options = {.parts = true, .reply_by_ms = 20000};
+    struct al_ack_options ack = {.response = "end", .response_size = 3};
+    struct al_client *asker, *worker;
+    struct al_request *request;
+    struct al_delivery *d;
+
+    if (!bus->is_unix)
+        return; /* an embedded node lives and dies with its clients */
+    asker = bus_open(bus);
+    worker = bus_open(bus);
+    ok(al_attach(worker, "b", NULL));
+    message.key = "k";
+    ok(al_request_start(asker, &message, &options, &request));
+    d = receive(worker);
+    ok(al_delivery_part(d, "one", 3));
+    expect_part(request, 1, 1, "one");
+    bus_stop(bus);
+    ok(al_delivery_part(d, "two", 3));
+    bus_start(bus);
+    ok(al_delivery_part(d, "three", 5));
+    ok(al_ack(d, &ack));
+    ok(al_client_flush(worker, 10000));
+    bus_stop(bus);
+    bus_start(bus);
+    expect_part(request, 1, 2, "two");
+    expect_part(request, 1, 3, "three");
+    expect_end(request, 1, 3, "end");
+    bus_close(worker);
+    ok(al_request_start(asker, &message, &options, &request)); /* nobody works any more */
+    expect_part(request, 1, 1, "one");
+    expect_part(request, 1, 2, "two");
+    expect_part(request, 1, 3, "three");
+    expect_end(request, 1, 3, "end");
+    bus_close(asker);
+}
+
 /* ---- nodes that go away ------------------------------------------------------------------- */
 
 static void test_survives_a_restart(void **state)
@@ -295,9 +469,10 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, bus_setup, bus_teardown)
     const struct CMUnitTest tests[] = {
-        T(waits_in_any_order), T(calls_back), T(ends_are_distinct),
-        T(refused_at_once),    T(cancel),     T(cancel_unsent),
-        T(survives_a_restart),
+        T(waits_in_any_order),      T(calls_back), T(ends_are_distinct),
+        T(refused_at_once),         T(cancel),     T(cancel_unsent),
+        T(survives_a_restart),      T(parts),      T(parts_called_back),
+        T(parts_survive_a_restart),
     };
 
     if (argc > 1)

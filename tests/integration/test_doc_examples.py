@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from node import ROOT, program
 
-GUIDES = ["groups", "scheduling", "streams"]
+GUIDES = ["groups", "request-reply", "scheduling", "streams"]
 
 
 @pytest.mark.parametrize("guide", GUIDES)

@@ -42,6 +42,7 @@ static void say_publish_side(struct driver *d, uint32_t conn, const struct al_fr
     struct al_msg_receipt receipt;
     struct al_msg_refused refused;
     struct al_msg_end end;
+    struct al_msg_reply_part part;
     struct al_msg_producer_ready producer;
     struct al_msg_channel_ready channel;
 
@@ -56,6 +57,10 @@ static void say_publish_side(struct driver *d, uint32_t conn, const struct al_fr
         say(d, "%u: END %u:%llu state %u attempts %u '%.*s' '%.*s'\n", conn, end.stream,
             (unsigned long long)end.seq, end.state, end.attempts, TEXT(end.reason),
             TEXT(end.response));
+    } else if (frame->type == AL_MSG_REPLY_PART && al_decode_reply_part(frame->body, &part) == 0) {
+        say(d, "%u: REPLY_PART %u:%llu attempt %llu part %u '%.*s'\n", conn, part.stream,
+            (unsigned long long)part.seq, (unsigned long long)part.attempt, part.part,
+            TEXT(part.data));
     } else if (frame->type == AL_MSG_PRODUCER_READY &&
                al_decode_producer_ready(frame->body, &producer) == 0) {
         d->producer[conn] = producer.producer;
@@ -230,6 +235,7 @@ static void say_frames(struct driver *d, uint32_t conn, struct al_str data)
         case AL_MSG_RECEIPT:
         case AL_MSG_REFUSED:
         case AL_MSG_END:
+        case AL_MSG_REPLY_PART:
         case AL_MSG_PRODUCER_READY:
         case AL_MSG_CHANNEL_READY:
             say_publish_side(d, conn, &frame);

@@ -189,8 +189,8 @@ static void check_row(const json_t *row, bool loose, unsigned *seen)
 
 static void test_valid(void **state)
 {
-    static const char *const files[] = {"session", "publish",  "deliver", "end",   "query",
-                                        "once",    "schedule", "group",   "inner", "gaps"};
+    static const char *const files[] = {"session",  "publish", "deliver", "end",  "query", "once",
+                                        "schedule", "group",   "inner",   "gaps", "reply"};
     unsigned seen[CHECK_COUNT] = {0};
 
     (void)state;
