@@ -24,11 +24,17 @@ static const struct workload {
     size_t size;
     unsigned producers, window; /* 0: w2, which has its own loop */
     bool has_bar;               /* part of a run without arguments */
+    unsigned members;           /* of the group that is sent to; 0: one agent */
 } workloads[] = {
-    {"w1-win256", 256, 1, 256, true},  {"w1-win4096", 256, 1, 4096, true},
-    {"w1-win256", 4096, 1, 256, true}, {"w1-win4096", 4096, 1, 4096, false},
-    {"w2", 256, 0, 0, true},           {"w2", 4096, 0, 0, false},
-    {"w3", 256, 64, 1, true},          {"w3", 4096, 64, 1, false},
+    {"w1-win256", 256, 1, 256, true},
+    {"w1-win4096", 256, 1, 4096, true},
+    {"w1-win256", 4096, 1, 256, true},
+    {"w1-win4096", 4096, 1, 4096, false},
+    {"w2", 256, 0, 0, true},
+    {"w2", 4096, 0, 0, false},
+    {"w3", 256, 64, 1, true},
+    {"w3", 4096, 64, 1, false},
+    {"w5-group16", 256, 1, 256, true, 16},
 };
 
 static struct {
@@ -44,7 +50,7 @@ static const char *const USAGE =
     "usage: al_bench [OPTION]... [WORKLOAD]...\n"
     "Measures agentlinkd in turns with a floor: the least that a durable broker has to do.\n"
     "\n"
-    "workloads: w1-win256 w1-win4096 w2 w3 w4 timers; without any: all that have a bar\n"
+    "workloads: w1-win256 w1-win4096 w2 w3 w4 w5-group16 timers; without any: all that have a bar\n"
     "  --pairs N       turns per workload (5; ratios that are quoted need 10)\n"
     "  --seconds S     length of one run (1.5)\n"
     "  --patience S    longest wait for a quiet machine before each run (3)\n"
@@ -86,7 +92,8 @@ static void run_server(const struct workload *workload, const struct bench_peer 
                               .window = workload->window,
                               .seconds = options.seconds,
                               .consume = true,
-                              .recipient = "consumer"};
+                              .members = peer->is_floor ? 0 : workload->members,
+                              .recipient = workload->members ? "group:fan" : "consumer"};
     struct bench_server server;
 
     ali_wait_quiet();

@@ -151,7 +151,9 @@ struct bench_run {
     size_t size;           /* payload bytes */
     bool tell_end;         /* publishes ask for the end notice */
     bool later;            /* publishes carry a far time: timers.c */
-    const char *recipient; /* agent that is sent to */
+    const char *recipient; /* agent or group that is sent to */
+    unsigned copies;       /* members of the group, each of which gets every message; otherwise 1 */
+    uint64_t notices;      /* messages that the node made itself: acked, not counted */
     int epoll_fd;
     uint64_t sent, confirmed, received, acked, ended;
     uint8_t *seen; /* one bit per message */
@@ -164,7 +166,8 @@ struct bench_server;
 
 /* What drivers tell the run. */
 void ali_run_confirmed(struct bench_link *link, unsigned count);
-void ali_run_received(struct bench_run *run, const uint8_t *payload, size_t size);
+/* `copy` is the member's number below run->copies. */
+void ali_run_received(struct bench_run *run, const uint8_t *payload, size_t size, unsigned copy);
 
 struct bench_load {
     const char *workload; /* name in the rows */
@@ -176,6 +179,7 @@ struct bench_load {
     bool consume;      /* with a consumer */
     bool later;        /* every message waits for a time far ahead */
     const char *recipient;
+    unsigned members; /* 0: the recipient is an agent; otherwise a group with so many */
 };
 /* W1, W3 and filling: windows of publishes, one consumer that acks each by itself. Adds rows;
  * returns messages per second. */

@@ -11,11 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CREDIT       32768u
-#define CREDIT_BYTES (48u << 20)
-#define LEASE_MS     60000u
-#define CHANNEL      1u
-#define LATER_MS     (7ull * 24 * 3600 * 1000)
+#define CREDIT         32768u
+#define CREDIT_BYTES   (48u << 20)
+#define LEASE_MS       60000u
+#define CHANNEL        1u
+#define MEMBER_REQUEST 1000u /* request number of the first member's ATTACH */
+#define LATER_MS       (7ull * 24 * 3600 * 1000)
 
 /* Where the changing parts of the ready-made PUBLISH stand. */
 #define PSEQ_AT     (AL_WIRE_HEADER_SIZE + 4u)
@@ -154,7 +155,8 @@ static void open_producer(struct bench_link *link, unsigned number)
 
     snprintf(from, sizeof(from), "producer-%u", number);
     add_agent(link, from);
-    add_agent(link, link->run->recipient);
+    if (link->run->copies == 1)
+        add_agent(link, link->run->recipient);
     PUT(link, producer_open, &open);
     if (al_decode_producer_ready(await(link, AL_MSG_PRODUCER_READY), &ready) < 0)
         ali_fail("agentlink: PRODUCER_READY is malformed");
@@ -163,18 +165,6 @@ static void open_producer(struct bench_link *link, unsigned number)
     PUT(link, channel_open, &channel);
     (void)await(link, AL_MSG_CHANNEL_READY);
     make_frame(link);
-}
-
-static void open_consumer(struct bench_link *link)
-{
-    struct al_msg_attach attach = {.request = 3,
-                                   .credit = CREDIT,
-                                   .credit_bytes = CREDIT_BYTES,
-                                   .lease_ms = LEASE_MS,
-                                   .agent = al_str_c(link->run->recipient)};
-
-    PUT(link, attach, &attach);
-    (void)await(link, AL_MSG_ATTACHED);
 }
 
 static void publish(struct bench_link *link, uint64_t number, uint64_t now_ns)
@@ -198,6 +188,22 @@ static void publish(struct bench_link *link, uint64_t number, uint64_t now_ns)
     link->out.end += link->frame_size;
 }
 
+/* Which member of the group an agent is, by its number; those of a fresh node are small. */
+static uint8_t member_at[256];
+static unsigned members_attached;
+
+static void take_attached(struct al_str body)
+{
+    struct al_msg_attached attached;
+
+    if (al_decode_attached(body, &attached) < 0 || attached.request < MEMBER_REQUEST)
+        ali_fail("agentlink: ATTACHED is malformed");
+    if (attached.agent >= sizeof(member_at))
+        ali_fail("agentlink: the node has too many agents for this workload");
+    member_at[attached.agent] = (uint8_t)(attached.request - MEMBER_REQUEST);
+    members_attached++;
+}
+
 static void take_delivery(struct bench_link *link, struct al_str body)
 {
     struct al_msg_deliver deliver;
@@ -209,7 +215,13 @@ static void take_delivery(struct bench_link *link, struct al_str body)
     if (al_decode_deliver(body, &deliver) < 0 ||
         al_decode_envelope(deliver.envelope, &envelope) < 0)
         ali_fail("agentlink: DELIVER is malformed");
-    ali_run_received(link->run, envelope.payload.p, envelope.payload.n);
+    if (link->run->copies == 1)
+        ali_run_received(link->run, envelope.payload.p, envelope.payload.n, 0);
+    else if (envelope.kind.n) /* a join */
+        link->run->notices++;
+    else
+        ali_run_received(link->run, envelope.payload.p, envelope.payload.n,
+                         member_at[deliver.agent & 255]);
     ack.agent = deliver.agent;
     ack.stream = deliver.stream;
     ack.seq = deliver.seq;
@@ -236,6 +248,9 @@ static void parse(struct bench_link *link)
                 ali_fail("agentlink: RECEIPT is malformed, not durable or of a duplicate");
             ali_run_confirmed(link, receipt.count);
             break;
+        case AL_MSG_ATTACHED:
+            take_attached(frame.body);
+            break;
         case AL_MSG_DELIVER:
             take_delivery(link, frame.body);
             break;
@@ -251,6 +266,75 @@ static void parse(struct bench_link *link)
             fail_frame(&frame);
         }
     }
+}
+
+/* ---- groups ------------------------------------------------------------------------------ */
+
+static void await_done(struct bench_link *link, const char *what)
+{
+    struct al_msg_done done;
+
+    if (al_decode_done(await(link, AL_MSG_DONE), &done) < 0 || done.code != 0)
+        ali_fail("agentlink: cannot %s", what);
+}
+
+/* The members of a group; the first is the producer. */
+static const char *member_name(unsigned i, char ret_name[AL_NAME_MAX])
+{
+    snprintf(ret_name, AL_NAME_MAX, i ? "member-%u" : "producer-%u", i);
+    return ret_name;
+}
+
+/* Makes the group, all its members, and then receives for them. */
+static void open_group(struct bench_link *link)
+{
+    const struct bench_run *run = link->run;
+    struct al_msg_group_add add = {.request = 4, .group = al_str_c(run->recipient)};
+    char name[AL_NAME_MAX];
+
+    PUT(link, group_add, &add);
+    await_done(link, "add the group");
+    for (unsigned i = 0; i < run->copies; i++) {
+        struct al_msg_group_join join = {.request = 5, .group = al_str_c(run->recipient)};
+
+        add_agent(link, member_name(i, name));
+        join.agent = al_str_c(name);
+        PUT(link, group_join, &join);
+        await_done(link, "join the group");
+    }
+    members_attached = 0;
+    for (unsigned i = 0; i < run->copies; i++) {
+        struct al_msg_attach attach = {.request = MEMBER_REQUEST + i,
+                                       .credit = CREDIT,
+                                       .credit_bytes = CREDIT_BYTES,
+                                       .lease_ms = LEASE_MS,
+                                       .agent = al_str_c(member_name(i, name))};
+
+        PUT(link, attach, &attach);
+    }
+    while (members_attached < run->copies) { /* the notices of the joins come in between */
+        if (!ali_link_write_all(link) || !ali_link_read_more(link))
+            ali_fail("agentlink: no ATTACHED");
+        parse(link);
+    }
+    if (!ali_link_write_all(link))
+        ali_fail("agentlink: cannot write");
+}
+
+static void open_consumer(struct bench_link *link)
+{
+    struct al_msg_attach attach = {.request = 3,
+                                   .credit = CREDIT,
+                                   .credit_bytes = CREDIT_BYTES,
+                                   .lease_ms = LEASE_MS,
+                                   .agent = al_str_c(link->run->recipient)};
+
+    if (link->run->copies > 1) {
+        open_group(link);
+        return;
+    }
+    PUT(link, attach, &attach);
+    (void)await(link, AL_MSG_ATTACHED);
 }
 
 const struct bench_peer ali_peer_agentlink = {.name = "agentlink",

@@ -62,7 +62,7 @@ static void parse(struct bench_link *link)
             ali_run_confirmed(link, al_get32(body));
             break;
         case FLOOR_DELIVER:
-            ali_run_received(link->run, body + 8, size - 8);
+            ali_run_received(link->run, body + 8, size - 8, 0);
             al_put64(put_head(link, FLOOR_ACK, 8), al_get64(body));
             break;
         case FLOOR_ACKS_TAKEN:

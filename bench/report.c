@@ -22,6 +22,8 @@ static const struct bar {
     {"w2", 256, "cycle_p50", "floor-direct", 1.4, false, 1, "x floor", "W2 whole cycle, p50"},
     {"w2", 256, "cycle_p90", "floor-direct", 1.6, false, 1, "x floor", "W2 whole cycle, p90"},
     {"w3", 256, "rate", "floor-direct", 0.70, true, 1, "x floor", "W3 64 producers, window 1"},
+    {"w5-group16", 256, "rate", "floor-direct", 0.50, true, 1, "x floor",
+     "W5 group of 16, per copy"},
     {"w4-memory", 0, "rss_idle", NULL, 5 * MB_IN_KIB, false, MB_IN_KIB, "MB", "memory, idle"},
     {"w4-memory", 0, "rss_1000_idle_connections", NULL, 9 * MB_IN_KIB, false, MB_IN_KIB, "MB",
      "memory, 1,000 idle connections"},

@@ -29,9 +29,9 @@ void ali_run_confirmed(struct bench_link *link, unsigned count)
         ali_times_add(&link->run->confirm_times, ali_now_ns() - link->sent_ns);
 }
 
-void ali_run_received(struct bench_run *run, const uint8_t *payload, size_t size)
+void ali_run_received(struct bench_run *run, const uint8_t *payload, size_t size, unsigned copy)
 {
-    uint64_t number, sent_ns;
+    uint64_t number, sent_ns, bit;
 
     if (size != run->size)
         ali_fail("%s: payload of %zu bytes, not %zu", run->peer->name, size, run->size);
@@ -40,10 +40,11 @@ void ali_run_received(struct bench_run *run, const uint8_t *payload, size_t size
     if (memcmp(payload + 16, ali_payload_at(number) + 16, size - 16) != 0)
         ali_fail("%s: the payload of message %llu differs", run->peer->name,
                  (unsigned long long)number);
-    if (number >= run->seen_cap || (run->seen[number >> 3] >> (number & 7) & 1))
+    bit = number * run->copies + copy;
+    if (number >= run->seen_cap || bit >= run->seen_cap || (run->seen[bit >> 3] >> (bit & 7) & 1))
         ali_fail("%s: message %llu came twice or was never sent", run->peer->name,
                  (unsigned long long)number);
-    run->seen[number >> 3] |= (uint8_t)(1u << (number & 7));
+    run->seen[bit >> 3] |= (uint8_t)(1u << (bit & 7));
     run->received++;
     ali_times_add(&run->receive_times, ali_now_ns() - sent_ns);
 }
@@ -92,6 +93,7 @@ static void run_init(struct bench_run *run, const struct bench_server *server,
                               .size = load->size,
                               .later = load->later,
                               .recipient = load->recipient,
+                              .copies = load->members ? load->members : 1,
                               .seen_cap = MESSAGES_MAX};
     run->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (run->epoll_fd < 0)
@@ -180,15 +182,18 @@ static bool take_events(struct bench_run *run, int timeout_ms)
 
 static bool is_done(const struct bench_run *run, const struct bench_load *load, uint64_t goal)
 {
+    uint64_t copies = goal * run->copies;
+
     return run->confirmed >= goal &&
-           (!load->consume || (run->received >= goal && run->acked >= goal));
+           (!load->consume || (run->received >= copies && run->acked >= copies + run->notices));
 }
 
 /* Publishes and takes until everything has come back; returns how many messages that were. */
 static uint64_t drive(struct bench_run *run, const struct bench_load *load,
                       struct bench_link *const *producers)
 {
-    uint64_t goal = load->seconds > 0 ? MESSAGES_MAX : load->messages;
+    const uint64_t most = MESSAGES_MAX / run->copies;
+    uint64_t goal = load->seconds > 0 ? most : load->messages;
     uint64_t begin_ns = ali_now_ns(), moved_ns = begin_ns, now_ns;
     uint64_t publish_ns = (uint64_t)(load->seconds * 1e9);
 
@@ -207,7 +212,7 @@ static uint64_t drive(struct bench_run *run, const struct bench_load *load,
                      run->peer->name, load->workload, (unsigned long long)run->sent,
                      (unsigned long long)run->confirmed, (unsigned long long)run->received,
                      (unsigned long long)run->acked);
-        if (load->seconds > 0 && goal == MESSAGES_MAX && now_ns - begin_ns >= publish_ns)
+        if (load->seconds > 0 && goal == most && now_ns - begin_ns >= publish_ns)
             goal = run->sent; /* enough: wait for the rest */
     }
 }
@@ -233,7 +238,7 @@ double ali_run_load(const struct bench_server *server, const struct bench_load *
     }
     before = usage_now(server->pid);
     begin_ns = ali_now_ns();
-    messages = drive(&run, load, producers);
+    messages = drive(&run, load, producers) * run.copies; /* a copy counts as a message */
     seconds = (double)(ali_now_ns() - begin_ns) / 1e9;
     ali_row_add(peer, load->workload, load->size, "rate", (double)messages / seconds, "msg/s");
     ali_row_add(peer, load->workload, load->size, "messages", (double)messages, "msg");
