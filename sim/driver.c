@@ -104,6 +104,7 @@ static void do_persist(struct sim *sim, const struct al_effect *effect)
     }
     d->lsn = effect->lsn;
     sim_breaker_record(sim, effect->record_type, payload);
+    sim_tap_record(sim, effect->record_type);
     sim_shadow_add(sim, effect);
     sim_note(sim, "  record %, type %, % bytes", effect->lsn, effect->record_type, effect->size);
     r = al_store_append(d->store, effect->lsn, (uint16_t)effect->record_type, payload);

@@ -65,7 +65,7 @@ static void add_group(struct sim *sim, struct sim_client *client, uint32_t group
     sim_agent_name(SIM_AGENTS + group, name);
     m.request = ask(sim, client, AL_MSG_GROUP_ADD, group)->request;
     m.group = al_str_c(name);
-    if (group == 1)
+    if (group == 1 || group == SIM_GROUPS)
         m.keep_count = 40;
     if (group == 2) {
         m.keep_bytes = 6000;
@@ -77,7 +77,7 @@ static void add_group(struct sim *sim, struct sim_client *client, uint32_t group
 static void ask_join(struct sim *sim, struct sim_client *client, uint32_t group, uint32_t agent)
 {
     struct question *q = ask(sim, client, AL_MSG_GROUP_JOIN, group);
-    uint64_t last = sim->ledger->groups[group].last_seq;
+    uint64_t last = group < SIM_GROUPS ? sim->ledger->groups[group].last_seq : 1;
     struct al_msg_group_join m = {.request = q->request};
     char name[16], who[16];
 
@@ -89,7 +89,8 @@ static void ask_join(struct sim *sim, struct sim_client *client, uint32_t group,
         m.from_seq = sim_rand_range(&sim->rand, 1, last);
     q->agent = agent;
     q->from_seq = m.from_seq;
-    q->ask = sim_group_asks_join(sim, group, agent, m.from_seq);
+    if (group < SIM_GROUPS)
+        q->ask = sim_group_asks_join(sim, group, agent, m.from_seq);
     SIM_PUT(sim, client, group_join, &m);
 }
 
@@ -104,8 +105,35 @@ static void ask_leave(struct sim *sim, struct sim_client *client, uint32_t group
     m.group = al_str_c(name);
     m.agent = al_str_c(who);
     q->agent = agent;
-    q->ask = sim_group_asks_leave(sim, group, agent);
+    if (group < SIM_GROUPS)
+        q->ask = sim_group_asks_leave(sim, group, agent);
     SIM_PUT(sim, client, group_leave, &m);
+}
+
+static void ask_removal(struct sim *sim, struct sim_client *client)
+{
+    struct al_msg_group_remove m = {.flags = sim_chance(sim, 700)};
+    char name[16];
+
+    m.request = ask(sim, client, AL_MSG_GROUP_REMOVE, SIM_GROUPS)->request;
+    sim_agent_name(SIM_GROUP_TEMP, name);
+    m.group = al_str_c(name);
+    SIM_PUT(sim, client, group_remove, &m);
+}
+
+/* The group that comes and goes: joins and leaves are all its messages. */
+static void change_temp(struct sim *sim, struct sim_client *client, uint32_t agent)
+{
+    uint64_t what = sim_rand_below(&sim->rand, 8);
+
+    if (what < 2)
+        add_group(sim, client, SIM_GROUPS);
+    else if (what < 6)
+        ask_join(sim, client, SIM_GROUPS, agent);
+    else if (what < 7)
+        ask_leave(sim, client, SIM_GROUPS, agent);
+    else
+        ask_removal(sim, client);
 }
 
 /* agent: SIM_NONE asks as the group's owner. */
@@ -198,6 +226,8 @@ static void ask_at_random(struct sim *sim, struct sim_client *client)
         ask_members(sim, client, group);
     else if (what == 11)
         ask_letters(sim, client, agent);
+    else if (what < 16)
+        change_temp(sim, client, agent);
 }
 
 /* ---- audit -------------------------------------------------------------------------------- */
@@ -316,6 +346,8 @@ static void on_done(struct sim *sim, struct sim_client *client, const struct al_
         return;
     sim_note(sim, "client %: $ is done: !", client->index, q.type, m->code);
     g->open.type = 0;
+    if (q.group == SIM_GROUPS && (is_fine(m->code) || m->code == AL_E_UNKNOWN_GROUP))
+        return; /* nothing is known of it for long */
     if (!is_fine(m->code))
         sim_fail(sim, "%s about group %u is answered with %s", al_msg_name(q.type), q.group,
                  al_error_name(m->code));

@@ -71,7 +71,9 @@ struct sim_stream {
     struct sim_slot *slots; /* by sequence; 0 is not used */
     uint32_t slot_cap;
     uint64_t last_seq, max_started, max_out;
-    uint64_t conn_seq; /* newest given out on the receiver's connection of now */
+    uint64_t conn_seq;        /* newest given out on the receiver's connection of now */
+    bool temp;                /* the tap: of the group that comes and goes */
+    uint32_t gone_generation; /* of the tap: the group was removed since the node's last start */
 };
 
 struct sim_key {
@@ -274,6 +276,8 @@ void sim_tap_down(struct sim *sim, uint32_t conn, struct al_str frames);
 void sim_tap_closed(struct sim *sim, uint32_t conn);
 void sim_tap_step_end(struct sim *sim);
 void sim_tap_reset(struct sim *sim);
+/* A record was handed out. */
+void sim_tap_record(struct sim *sim, uint32_t type);
 /* True if this lease is the one that counts now, as far as the tap can know. */
 bool sim_lease_is_good(const struct sim *sim, const struct sim_slot *slot, uint64_t lease);
 

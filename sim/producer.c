@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANNELS SIM_CHANNELS
+#define CHANNELS  SIM_CHANNELS
+#define COPIES_NS (3000 * AL_NS_PER_MS) /* so long a frame may be under way */
 
 /* A message on its way: sent under pseq and not answered, or waiting to be sent. */
 struct item {
@@ -23,7 +24,7 @@ struct channel {
     uint64_t next_pseq; /* of the next new message */
     struct item *items; /* oldest first; the first `sent` of them have been sent */
     uint32_t count, cap, sent, unanswered, held_count;
-    uint64_t resume_at_ns, backoff_ms;
+    uint64_t resume_at_ns, resumed_ns, backoff_ms;
     struct sim_lossy lossy;
 };
 
@@ -345,8 +346,9 @@ static void on_refused(struct sim *sim, struct sim_client *client, const struct 
     sim_note(sim, "  refused: !, channel %, pseq %", m->code, m->channel, m->pseq);
     if (index == SIM_NONE)
         return;
-    if (c->lossy.gaps && m->code == AL_E_STREAM_HELD && !c->held)
-        return; /* of a copy */
+    if (c->lossy.gaps && m->code == AL_E_STREAM_HELD && !c->held &&
+        sim->mono_ns - c->resumed_ns < COPIES_NS)
+        return; /* of a copy, sent before it was resumed; or a late copy has stopped it again */
     c->lossy.heard_ns = sim->mono_ns;
     sim_told_refused(sim, &sim->ledger->messages[c->items[index].message], m->code);
     if (m->code == AL_E_GAP_CLOSED) { /* the channel goes on */
@@ -383,6 +385,7 @@ static void resume_channels(struct sim *sim, struct sim_client *client)
             c->count = 0;
         m.first_pseq = c->count ? c->items[0].pseq : c->next_pseq;
         c->held = false;
+        c->resumed_ns = sim->mono_ns;
         c->sent = 0;
         al_buf_clear(&c->lossy.late);
         c->lossy.heard_ns = sim->mono_ns;

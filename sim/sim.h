@@ -29,7 +29,8 @@
 
 #define SIM_NONE        UINT32_MAX
 #define SIM_AGENTS      8u
-#define SIM_GROUPS      3u /* behind the agents: number SIM_AGENTS and up */
+#define SIM_GROUPS      3u                        /* behind the agents: number SIM_AGENTS and up */
+#define SIM_GROUP_TEMP  (SIM_AGENTS + SIM_GROUPS) /* a group that comes and goes */
 #define SIM_CLIENTS     24u
 #define SIM_CHANNELS    6u /* of a producer */
 #define SIM_CONNS       48u

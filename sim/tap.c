@@ -4,6 +4,7 @@
  * and before any crash can undo it. It follows leases and credit by the words of the protocol
  * alone and compares what the core hands out with that and with the ledger. */
 #include "base/errors.h"
+#include "core/records.h"
 #include "ledger.h"
 #include <string.h>
 
@@ -282,6 +283,36 @@ void sim_tap_up(struct sim *sim, uint32_t conn, struct al_str frames)
 
 /* ---- node to client ----------------------------------------------------------------------- */
 
+/* The group that comes and goes has gone: what was out of it is void, nobody is told. */
+void sim_tap_record(struct sim *sim, uint32_t type)
+{
+    for (uint32_t n = 0; n < sim->ledger->stream_cap && type == ALI_REC_GROUP_REMOVE; n++) {
+        struct sim_stream *stream = &sim->ledger->streams[n];
+
+        if (!stream->temp)
+            continue;
+        void_from(sim, stream, 1);
+        stream->gone_generation = sim->ledger->tap_generation;
+    }
+}
+
+/* Is it of the group that comes and goes? Its streams are never used again. */
+static void note_temp(struct sim *sim, const struct al_frame *frame, const struct al_msg_deliver *m)
+{
+    const uint8_t *end = m->envelope.p + m->envelope.n;
+    struct sim_stream *stream = sim_stream(sim, m->stream);
+    struct al_str name;
+    bool is_temp = al_ext_find(al_str_of(end, (size_t)(frame->body.p + frame->body.n - end)),
+                               AL_DELIVER_EXT_GROUP, &name) == 1 &&
+                   sim_agent_find(name) == SIM_GROUP_TEMP;
+
+    if (stream)
+        stream->temp = is_temp; /* its number may be another's since a crash */
+    if (stream && is_temp && stream->gone_generation == sim->ledger->tap_generation)
+        sim_fail(sim, "%u:%llu is given out; its group was removed", m->stream,
+                 (unsigned long long)m->seq);
+}
+
 /* Facts that forbid this delivery. */
 static void check_deliver(struct sim *sim, const struct al_msg_deliver *m,
                           const struct sim_slot *slot)
@@ -455,6 +486,7 @@ static void down_frame(struct sim *sim, uint32_t conn, const struct al_frame *fr
     sim_lossy_tap(sim, conn, frame);
     if (frame->type == AL_MSG_DELIVER && (r = al_decode_deliver(frame->body, &m.deliver)) == 0) {
         down_deliver(sim, conn, &m.deliver);
+        note_temp(sim, frame, &m.deliver);
     } else if (frame->type == AL_MSG_ACKED && (r = al_decode_acked(frame->body, &m.acked)) == 0) {
         down_acked(sim, &m.acked);
     } else if (frame->type == AL_MSG_RECALL &&

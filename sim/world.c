@@ -128,7 +128,7 @@ uint32_t sim_agent_find(struct al_str name)
 {
     char text[16];
 
-    for (uint32_t i = 0; i < SIM_AGENTS + SIM_GROUPS; i++) {
+    for (uint32_t i = 0; i <= SIM_GROUP_TEMP; i++) {
         sim_agent_name(i, text);
         if (al_str_eq(al_str_c(text), name))
             return i;
