@@ -95,6 +95,43 @@ AL_API struct al_message_id al_request_id(const struct al_request *request);
  * Otherwise errors of al_cancel(); the request is under way as before. */
 AL_API int al_request_cancel(struct al_request *request);
 
+/* ---- requests to a group ------------------------------------------------------------------ */
+
+/* What one member of a group replied. */
+struct al_reply {
+    const char *agent;
+    const struct al_end *end; /* state AL_RECORD_DELIVERED or AL_RECORD_PARTIAL */
+};
+
+/* The replies of a group, in the order in which they came. */
+struct al_replies {
+    struct al_message_id id; /* of the request */
+    uint64_t seq;            /* its place in the group */
+    uint32_t quorum;         /* how many were asked for */
+    uint32_t members;        /* how many were asked: all members but the author */
+    uint32_t failed;         /* of them that will not reply: it became a dead letter there */
+    uint32_t count;          /* replies */
+    const struct al_reply *replies;
+};
+
+/* Posts a request to a group, of which message->from is a member, and waits until `quorum` of the
+ * other members have acknowledged it; 0: all of them. Every member gets it and each has a delivery
+ * of its own, whatever becomes of the others; who replies later than that is not heard. Members
+ * that join later are not asked. The caller frees the replies with al_replies_free().
+ *
+ * 0: the quorum is in. -AL_ERR_NO_QUORUM: the deadline has passed, or so many members have failed
+ * that it cannot be reached any more; *ret_replies is written all the same, with what there is.
+ * -AL_ERR_INVALID: the group has fewer other members than the quorum; nobody was asked. Otherwise
+ * errors of al_group_post() and al_group_members(). The replies of members are seen by the user
+ * that owns the group or the member: those of others count as failed. */
+AL_API int al_request_group(struct al_client *client, const char *group,
+                            const struct al_message *message, uint32_t quorum, int timeout_ms,
+                            struct al_replies **ret_replies);
+/* NULL is accepted. */
+AL_API void al_replies_free(struct al_replies *replies);
+
+/* ---- the end of a request ----------------------------------------------------------------- */
+
 /* Frees the request; one that is under way is not awaited any more, its message stays. Not while
  * another thread uses it. al_client_close() and al_client_abort() free those that are left. NULL is
  * accepted. */

@@ -11,7 +11,7 @@ struct send_values {
     const char *as, *to, *kind, *key, *stream, *data, *file;
     const char *content_type, *correlation_id, *workflow_id, *reply_to;
     struct ali_list headers;
-    uint64_t priority, ttl_ms, delay_ms, timeout_ms;
+    uint64_t priority, ttl_ms, delay_ms, timeout_ms, quorum;
     bool wait, fire, parts;
 };
 
@@ -108,6 +108,8 @@ static const struct ali_option request_options[] = {
     MESSAGE_OPTIONS,
     {"timeout", 0, "TIME", ALI_DURATION, OFFSET(timeout_ms), .preset = "30s",
      .help = "how long to wait for the reply; also the message's life time unless --ttl is given"},
+    {"quorum", 0, "N", ALI_COUNT, OFFSET(quorum), .max = AL_GROUP_MEMBERS_MAX,
+     .help = "of a group: wait for so many replies (default: of all other members)"},
     {"parts", 0, NULL, ALI_FLAG, OFFSET(parts),
      .help = "print the parts of the reply as they come, a line each, and then the reply"},
     {.name = NULL},
@@ -529,6 +531,48 @@ static int request_of(struct ali_cli *cli, const struct send_values *v,
     return r ? request_failed(cli, v, message, r == -AL_E_NO_REPLY ? -AL_E_TIMEOUT : r) : 0;
 }
 
+/* One member's reply; on a line with its name in front unless --json. */
+static void print_member(struct ali_cli *cli, const struct al_reply *reply)
+{
+    const struct al_end *end = reply->end;
+
+    if (cli->json) {
+        json_t *object = json_object();
+
+        json_object_set_new(object, "agent", json_string(reply->agent));
+        json_object_set_new(object, "message_id", ali_json_id(&end->id));
+        json_object_set_new(object, "stream", ali_json_count(end->stream));
+        json_object_set_new(object, "seq", ali_json_count(end->seq));
+        set_end(object, end);
+        ali_json_print(cli, object);
+        return;
+    }
+    printf("%s\t", reply->agent);
+    ali_put_escaped(stdout, al_str_of(end->response, (uint32_t)end->response_size),
+                    cli->out_terminal);
+    putchar('\n');
+}
+
+static int request_of_group(struct ali_cli *cli, const struct send_values *v,
+                            const struct al_message *message)
+{
+    struct al_replies *replies = NULL;
+    int code = 0;
+    int r = al_request_group(cli->client, message->to, message, (uint32_t)v->quorum, timeout_of(v),
+                             &replies);
+
+    for (uint32_t i = 0; replies && i < replies->count; i++)
+        print_member(cli, &replies->replies[i]);
+    if (r == -AL_E_NO_QUORUM) {
+        ali_say(cli, "%s", al_last_error());
+        code = ALI_EXIT_NOTHING;
+    } else if (r) {
+        code = send_failed(cli, message, r);
+    }
+    al_replies_free(replies);
+    return code;
+}
+
 static int run_request(struct ali_cli *cli, const void *values, char **args)
 {
     const struct send_values *v = values;
@@ -538,7 +582,8 @@ static int run_request(struct ali_cli *cli, const void *values, char **args)
     if (code == 0)
         code = ali_node_open(cli);
     if (code == 0)
-        code = request_of(cli, v, &message);
+        code = strncmp(v->to, "group:", 6) == 0 ? request_of_group(cli, v, &message)
+                                                : request_of(cli, v, &message);
     message_free(&message);
     return code;
 }
@@ -572,6 +617,8 @@ const struct ali_command ali_cmd_send[] = {
                "characters are shown as escapes.\n\n"
                "With --key, a request that was made before is not made again: the reply is the\n"
                "stored one, at once or when there is one, and standard error says duplicate.\n\n"
+               "Of a group (--to group:NAME, from a member), the replies of the other members are\n"
+               "printed, a line each; 124 says that there were fewer than --quorum.\n\n"
                "With --parts, a recipient may give its reply piece by piece; --json then prints\n"
                "an object with attempt, part and data for each before the one of the reply.",
         .examples =

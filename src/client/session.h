@@ -492,6 +492,11 @@ void ali_watch_receipt(struct ali_csession *session, const struct ali_out *out);
  * False: this end is not awaited. */
 bool ali_watch_wait(struct ali_csession *session, const struct al_message_id *id,
                     struct al_end **ret_end);
+/* A caller waits for the end of the delivery at this place, which somebody else may have sent:
+ * *ret_end is set when it comes, under this id, which must be a fresh one. 0, -AL_E_NOMEM,
+ * -AL_E_LIMIT, -AL_E_BUSY. */
+int ali_watch_at(struct ali_csession *session, const struct al_message_id *id, uint32_t stream,
+                 uint64_t seq, struct al_end **ret_end);
 /* The end is not awaited any more. */
 void ali_watch_forget(struct ali_csession *session, const struct al_message_id *id);
 int ali_watch_end(struct ali_csession *session, const struct al_msg_end *m);

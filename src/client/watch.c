@@ -318,6 +318,25 @@ static int watch_put(struct ali_csession *session, const struct ali_watch *watch
     return al_put_end_watch(&session->out, &m);
 }
 
+int ali_watch_at(struct ali_csession *session, const struct al_message_id *id, uint32_t stream,
+                 uint64_t seq, struct al_end **ret_end)
+{
+    int r = ali_watch_add(session, id);
+    uint32_t ref;
+
+    if (r < 0)
+        return r;
+    ref = watch_find(session, id);
+    watch_at(session, ref)->receipted = true;
+    watch_at(session, ref)->waiter = ret_end;
+    watch_set_place(session, ref, stream, seq);
+    if (session->link == ALI_LINK_UP) /* otherwise the next connection asks */
+        r = watch_put(session, watch_at(session, ref));
+    if (r < 0)
+        watch_remove(session, ref);
+    return r;
+}
+
 int ali_watch_welcome(struct ali_csession *session)
 {
     uint32_t ref;

@@ -1,6 +1,7 @@
 /* test_requests.c - requests over every transport: many at once, deadlines, cancellation, nodes
  * that go away. test_requests inproc|file|unix [FILTER]. */
 #include "transport.h"
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -425,6 +426,144 @@ static void test_parts_survive_a_restart(void **state)
     bus_close(asker);
 }
 
+/* ---- requests to a group ------------------------------------------------------------------ */
+
+/* A client that receives for a member of group:team. */
+static struct al_client *member(const struct bus *bus, const char *agent)
+{
+    struct al_client *client = bus_open(bus);
+
+    ok(al_attach(client, agent, NULL));
+    ok(al_group_join(client, "team", agent, 0, NULL));
+    return client;
+}
+
+/* Reads up to the request, which is a message of the kind "ask", and leaves it unsettled. */
+static struct al_delivery *asked(struct al_client *client)
+{
+    struct al_delivery *d = receive(client);
+
+    while (strcmp(d->message.kind, "ask") != 0) {
+        ok(al_ack(d, NULL));
+        d = receive(client);
+    }
+    return d;
+}
+
+struct asking {
+    struct al_client *client;
+    uint32_t quorum;
+    int timeout_ms, result;
+    struct al_replies *replies;
+};
+
+static void *ask_group(void *ctx)
+{
+    struct asking *asking = ctx;
+    struct al_message message = text_message("chair", "", "agreed?");
+
+    message.kind = "ask";
+    asking->result = al_request_group(asking->client, "team", &message, asking->quorum,
+                                      asking->timeout_ms, &asking->replies);
+    return NULL;
+}
+
+static void reply(struct al_client *client, enum al_ack_status status)
+{
+    struct al_ack_options ack = {.status = status, .response = "yes", .response_size = 3};
+
+    ok(al_ack(asked(client), &ack));
+    ok(al_client_flush(client, 5000));
+}
+
+static void test_quorum(void **state)
+{
+    struct bus *bus = *state;
+    struct asking asking = {.client = bus_open(bus), .quorum = 2, .timeout_ms = 20000};
+    struct al_message message = text_message("chair", "", "x");
+    struct al_client *members[3];
+    const char *names[3] = {"ann", "bob", "cyd"};
+    struct al_replies *none = NULL;
+    pthread_t thread;
+
+    ok(al_group_create(asking.client, "team", NULL));
+    ok(al_agent_add(asking.client, "chair"));
+    ok(al_group_join(asking.client, "team", "chair", 0, NULL));
+    for (int i = 0; i < 3; i++)
+        members[i] = member(bus, names[i]);
+    assert_int_equal(al_request_group(asking.client, "team", &message, 4, 100, &none),
+                     -AL_ERR_INVALID);
+    assert_null(none);
+
+    assert_int_equal(pthread_create(&thread, NULL, ask_group, &asking), 0);
+    reply(members[2], AL_ACK_SUCCESS);
+    reply(members[0], AL_ACK_SUCCESS);
+    pthread_join(thread, NULL);
+    assert_int_equal(asking.result, 0);
+    assert_int_equal(asking.replies->members, 3);
+    assert_int_equal(asking.replies->count, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_reply(asking.replies->replies[i].end, "yes");
+        assert_int_equal(asking.replies->replies[i].end->seq, asking.replies->seq);
+    }
+    assert_string_not_equal(asking.replies->replies[0].agent, asking.replies->replies[1].agent);
+    al_replies_free(asking.replies);
+    reply(members[1], AL_ACK_SUCCESS); /* too late to be heard */
+
+    asking.quorum = 3; /* it cannot be reached: long before the deadline */
+    assert_int_equal(pthread_create(&thread, NULL, ask_group, &asking), 0);
+    reply(members[0], AL_ACK_SUCCESS);
+    reply(members[1], AL_ACK_FAILED);
+    pthread_join(thread, NULL);
+    assert_int_equal(asking.result, -AL_ERR_NO_QUORUM);
+    assert_int_equal(asking.replies->failed, 1);
+    al_replies_free(asking.replies);
+    reply(members[2], AL_ACK_SUCCESS);
+
+    asking.quorum = 0; /* all of them: the deadline passes */
+    asking.timeout_ms = 1500;
+    assert_int_equal(pthread_create(&thread, NULL, ask_group, &asking), 0);
+    reply(members[0], AL_ACK_SUCCESS);
+    pthread_join(thread, NULL);
+    assert_int_equal(asking.result, -AL_ERR_NO_QUORUM);
+    assert_int_equal(asking.replies->quorum, 3);
+    assert_int_equal(asking.replies->count, 1);
+    assert_string_equal(asking.replies->replies[0].agent, "ann");
+    al_replies_free(asking.replies);
+    for (int i = 0; i < 3; i++)
+        al_client_abort(members[i]);
+    bus_close(asking.client);
+}
+
+static void test_quorum_over_a_restart(void **state)
+{
+    struct bus *bus = *state;
+    struct asking asking = {.quorum = 2, .timeout_ms = 30000};
+    struct al_client *members[2];
+    pthread_t thread;
+
+    if (!bus->is_unix)
+        return; /* an embedded node lives and dies with its clients */
+    asking.client = bus_open(bus);
+    ok(al_group_create(asking.client, "team", NULL));
+    ok(al_agent_add(asking.client, "chair"));
+    ok(al_group_join(asking.client, "team", "chair", 0, NULL));
+    members[0] = member(bus, "ann");
+    members[1] = member(bus, "bob");
+    assert_int_equal(pthread_create(&thread, NULL, ask_group, &asking), 0);
+    reply(members[0], AL_ACK_SUCCESS);
+    bus_stop(bus);
+    bus_start(bus);
+    reply(members[1], AL_ACK_SUCCESS);
+    pthread_join(thread, NULL);
+    assert_int_equal(asking.result, 0);
+    assert_int_equal(asking.replies->count, 2);
+    al_replies_free(asking.replies);
+    bus_close(members[0]);
+    bus_close(members[1]);
+    bus_close(asking.client);
+}
+
 /* ---- nodes that go away ------------------------------------------------------------------- */
 
 static void test_survives_a_restart(void **state)
@@ -472,7 +611,7 @@ int main(int argc, char **argv)
         T(waits_in_any_order),      T(calls_back), T(ends_are_distinct),
         T(refused_at_once),         T(cancel),     T(cancel_unsent),
         T(survives_a_restart),      T(parts),      T(parts_called_back),
-        T(parts_survive_a_restart),
+        T(parts_survive_a_restart), T(quorum),     T(quorum_over_a_restart),
     };
 
     if (argc > 1)
