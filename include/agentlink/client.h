@@ -94,7 +94,7 @@ struct al_client_options {
     uint32_t lease_cap_ms;       /* leases are renewed this long at most; default 1 h; see
                                     receive.h */
     enum al_refusal_mode refusals;
-    enum al_gap_policy gaps; /* to groups always AL_GAP_WAIT */
+    enum al_gap_policy gaps;                    /* to groups always AL_GAP_WAIT */
     const struct al_embedded_options *embedded; /* NULL: defaults */
     const struct al_client_memory *memory;      /* NULL: malloc; must live as long as the client */
 };

@@ -7,7 +7,8 @@
 
 /* The full name of a group that may be given without "group:". 0, or -AL_E_BAD_NAME with words. */
 int ali_group_name(const char *group, char ret_name[AL_GROUP_NAME_MAX + 1]);
-/* The words for an error of a call about a group and, where it is not NULL, an agent. Returns it. */
+/* The words for an error of a call about a group and, where it is not NULL, an agent. Returns it.
+ */
 int ali_group_failed(const char *name, const char *agent, int error);
 
 #endif

@@ -150,16 +150,17 @@ union any_message {
 #undef ALI_H
 };
 
-/* Decodes one body and calls its handler; 1: this type is not for the node to receive. */
-static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al_frame *frame)
-{
-    union any_message m;
-
 #define ALI_CASE(symbol, lower)                           \
     case AL_MSG_##symbol:                                 \
         if (al_decode_##lower(frame->body, &m.lower) < 0) \
             break;                                        \
         return ali_handle_##lower(node, conn, &m.lower);
+
+/* Decodes one body and calls its handler; 1: this type is not for the node to receive. */
+static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al_frame *frame)
+{
+    union any_message m;
+
     switch (frame->type) {
         ALI_CASE(HELLO, hello)
         ALI_CASE(PING, ping)
@@ -218,7 +219,6 @@ static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al
                        "only a node sends frames of this type");
         return 0;
     }
-#undef ALI_CASE
     ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL, "the frame is cut short or malformed");
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "wire/fields.h"
 #include "wire/messages_history.h"
+#include "wire/values.h"
 
 #define AL_WIRE_MAGIC       0x4b4e4c41u /* "ALNK" */
 #define AL_WIRE_VERSION     1u
@@ -64,8 +65,8 @@
     U32(channel, "the channel")                                    \
     U32(stream, "number of the stream")                            \
     U64(last_pseq, "highest producer sequence of this producer that the stream has taken")
-#define AL_FIELDS_CHANNEL_RESUME(U8, U16, U32, U64, ID, STR, BYTES)  \
-    U32(channel, "a channel that is held after a refusal") \
+#define AL_FIELDS_CHANNEL_RESUME(U8, U16, U32, U64, ID, STR, BYTES) \
+    U32(channel, "a channel that is held after a refusal")          \
     U64(first_pseq, "the producer sequence that will be sent next")
 #define AL_FIELDS_CHANNEL_CLOSE(U8, U16, U32, U64, ID, STR, BYTES) U32(channel, "the channel")
 #define AL_FIELDS_PUBLISH(U8, U16, U32, U64, ID, STR, BYTES)                     \
@@ -84,9 +85,9 @@
         "stream sequence of the first; they run with pseq. 0: not known any more, or not due") \
     U8(durability, "0 volatile, 1 local: flushed to this node's disk, 2 replicated")           \
     U8(duplicate, "1: the message was there already, this is its first receipt")
-#define AL_FIELDS_REFUSED(U8, U16, U32, U64, ID, STR, BYTES)                                \
-    U32(channel, "the channel")                                                             \
-    U64(pseq, "the producer sequence that was refused")                                     \
+#define AL_FIELDS_REFUSED(U8, U16, U32, U64, ID, STR, BYTES)                        \
+    U32(channel, "the channel")                                                     \
+    U64(pseq, "the producer sequence that was refused")                             \
     U16(code, "number of the error table; the channel is held until it is resumed") \
     STR(detail, "what was wrong and what to do")
 
@@ -735,71 +736,6 @@ enum al_msg_type {
 AL_MESSAGES(AL_X)
 AL_INNER(AL_X)
 #undef AL_X
-
-/* PUBLISH flags. */
-enum { AL_PUBLISH_NOTIFY = 1, AL_PUBLISH_VOLATILE = 2 };
-/* ATTACH, DETACH, GOODBYE, DELIVER, ACK flags. */
-enum { AL_ATTACH_TAKEOVER = 1, AL_ATTACH_NO_CREATE = 2 };
-enum { AL_KEEP_LEASES = 1 };
-enum { AL_DELIVER_REDELIVERED = 1, AL_DELIVER_GAP = 2 };
-/* CHANNEL_OPEN flags: what becomes of a gap in the producer sequences. */
-enum { AL_GAPS_REFUSED = 0, AL_GAPS_WAIT = 1, AL_GAPS_SKIP = 2, AL_GAPS_FAIL = 3 };
-/* Tags of the optional fields behind DELIVER. */
-enum { AL_DELIVER_EXT_GAP = 1 /* u16: messages given up before this one */ };
-enum { AL_ACK_CUMULATIVE = 1 };
-/* ACK status, SETTLE action. */
-enum {
-    AL_STATUS_SUCCESS = 1,
-    AL_STATUS_PARTIAL = 2,
-    AL_STATUS_FAILED = 3,
-    AL_SETTLE_NACK = 4,
-    AL_SETTLE_EXTEND = 5
-};
-enum { AL_DURABILITY_VOLATILE = 0, AL_DURABILITY_LOCAL = 1, AL_DURABILITY_REPLICATED = 2 };
-/* States of a delivery record. */
-enum {
-    AL_STATE_WAITING = 1,
-    AL_STATE_LEASED = 2,
-    AL_STATE_DELAYED = 3,
-    AL_STATE_DELIVERED = 4,
-    AL_STATE_PARTIAL = 5,
-    AL_STATE_FAILED = 6,
-    AL_STATE_DEAD = 7,
-    AL_STATE_EXPIRED = 8,
-    AL_STATE_ENDED = 9,
-    AL_STATE_CANCELLED = 10
-};
-enum { AL_SCHEDULE_REPLACE = 1 };
-/* Tags of the optional fields behind COMMITTED. */
-enum {
-    AL_COMMITTED_EXT_RECEIPTS = 1 /* for each message {u32 stream, u64 seq, u8 duplicate} */
-};
-#define AL_COMMIT_RECEIPT_SIZE 13u
-/* COMMIT_KV action. */
-enum { AL_KV_SET = 1, AL_KV_DELETE = 2 };
-/* Tags of the optional fields behind STATUS. */
-enum {
-    AL_STATUS_EXT_REPLAY = 1 /* u64 messages kept for replay, u64 replayed since the start */
-};
-/* Tags of the optional fields of an envelope. */
-enum {
-    AL_EXT_CORRELATION_ID = 1, /* text */
-    AL_EXT_WORKFLOW_ID = 2,    /* text */
-    AL_EXT_REPLY_TO = 3,       /* text: agent name */
-    AL_EXT_TRACEPARENT = 4,    /* text: W3C trace context */
-    AL_EXT_TRACESTATE = 5,     /* text */
-    AL_EXT_SIGNATURE = 6,      /* bytes, reserved */
-    AL_EXT_PARTS = 7           /* text "1": the sender takes the reply in parts */
-};
-/* Media type of a response that is a PARTS body. */
-#define AL_PARTS_TYPE "application/vnd.agentlink.parts"
-/* Tags of the optional fields behind DELIVER. */
-enum {
-    AL_DELIVER_EXT_GROUP = 0x70,    /* text: the message came through this group */
-    AL_DELIVER_EXT_PREV_HASH = 0x71 /* 32 bytes: hash of the group's message before */
-};
-/* What a message of a group is. */
-enum { AL_GROUP_MESSAGE = 1, AL_GROUP_JOINED = 2, AL_GROUP_LEFT = 3 };
 
 /* ---- frames ------------------------------------------------------------------------------ */
 

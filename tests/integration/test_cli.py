@@ -518,22 +518,6 @@ def test_request_gets_the_response_of_the_ack(al):
     assert (asker.returncode, out) == (DONE, b"42\x1b[31m"), err  # a pipe gets it as it is
 
 
-def test_request_prints_the_parts(al):
-    ask = ("request", "--as", "alice", "--to", "bob", "--data", "x", "--timeout", "20s", "--key", "k")
-    asker = al.start(*ask, "--parts", "--json")
-    got = al.json("recv", "--as", "bob", "--count", "1", "--no-ack", "--lease", "20s",
-                  "--timeout", "10s")[0]
-    al("ack", got["message_id"], "--part", "one", "--part", "two", "--response", "three")
-    out, err = asker.communicate(timeout=20)
-    assert asker.returncode == DONE, err
-    first, second, reply = [json.loads(line) for line in out.splitlines()]
-    assert (first["attempt"], first["part"], first["data"]) == (1, 1, "one")
-    assert (second["attempt"], second["part"], second["data"]) == (1, 2, "two")
-    assert reply["data"] == "three" and reply["state"] == "DELIVERED"
-    assert al(*ask, "--parts").stdout == b"one\ntwo\nthree"  # stored, all of it
-    assert al(*ask).stdout == b"three"
-
-
 def test_send_wait_tells_the_end(al):
     sender = al.start("send", "--as", "alice", "--to", "bob", "--data", "x", "--wait", "--json")
     got = al.json("recv", "--as", "bob", "--count", "1", "--no-ack", "--timeout", "10s")[0]
