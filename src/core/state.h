@@ -67,14 +67,14 @@ struct ali_agent {
     struct {
         uint32_t id, uid;
         uint64_t created_ms;
+        char *name; /* name_size bytes, allocated */
         uint8_t name_size;
-        char *name;         /* name_size bytes, allocated */
+        uint32_t value_count, value_bytes;
         uint64_t pending;   /* messages in its inbox, scheduled ones included */
         uint32_t key_count; /* idempotency keys it holds as a sender */
         uint32_t letter_count;
         struct ali_list letters; /* by position */
         struct ali_list values;  /* its own state */
-        uint32_t value_count, value_bytes;
         struct al_retain retain; /* of each stream to it; count 0: nothing is kept */
     } d;
     struct {
@@ -84,10 +84,11 @@ struct ali_agent {
         struct ali_list busy;      /* streams with pushed messages */
         uint32_t conn;             /* attached connection, AL_REF_NONE */
         struct ali_link link;      /* among the agents of that connection */
-        bool has_session;          /* a session exists, perhaps without a connection for a while */
         uint32_t session;          /* one more with every new session */
+        bool has_session;          /* a session exists, perhaps without a connection for a while */
         bool keeps_leases;         /* the session said goodbye but its leases run on */
         bool dirty;                /* on the node's list of agents to pump */
+        uint8_t gate;              /* state of its breaker; not 0: ask before a push */
         struct al_id instance;     /* of the session */
         uint32_t credit, credit_bytes, lease_ms;
         uint32_t planned; /* messages being read back for it */
@@ -98,7 +99,6 @@ struct ali_agent {
         uint32_t stream_count;       /* streams to it */
         uint64_t delayed;            /* of pending: scheduled */
         struct al_timer timer;       /* grace of a lost connection */
-        uint8_t gate;                /* state of its breaker; not 0: ask before a push */
         struct ali_breaker *breaker; /* its own, then those of kinds; NULL: no outcome yet */
         ali_ref group;               /* it is this group, AL_REF_NONE: an ordinary agent */
         uint32_t member_count;       /* groups it is a member of */
@@ -111,43 +111,42 @@ struct ali_stream {
     struct ali_object object;
     struct {
         uint32_t id;
-        ali_ref from, to; /* agents */
-        uint8_t priority, flags;
-        uint8_t label_size;
+        ali_ref from, to;      /* agents */
+        ali_ref history;       /* what has ended well and is kept, AL_REF_NONE */
+        uint32_t mark_count;   /* marks on pending messages of this stream */
+        uint32_t gone_count;   /* pending entries that have ended already */
+        uint32_t letter_count; /* dead letters and scheduled messages that refer to the stream */
+        uint32_t key_count;    /* keys of messages that have not ended */
+        uint32_t moved_count;  /* pending or dead messages whose record names another sequence:
+                                  scheduled or redriven ones; never too small */
+        uint16_t attempts;     /* failed attempts of the head */
+        uint8_t priority, flags, label_size;
         char *label;          /* label_size bytes, allocated */
         uint64_t prev_seq;    /* last sequence that ended well, 0 */
         uint64_t used_ms;     /* wall clock of the last change */
         struct ali_runs runs; /* pending messages */
         struct ali_list tracks;
-        uint32_t mark_count;   /* marks on pending messages of this stream */
-        uint32_t gone_count;   /* pending entries that have ended already */
-        uint16_t attempts;     /* failed attempts of the head */
-        uint64_t attempt_ms;   /* wall clock of the last of them */
-        uint64_t due_ms;       /* wall clock before which the head waits for its next attempt, 0 */
-        uint32_t moved_count;  /* pending or dead messages whose record names another sequence:
-                                  scheduled or redriven ones; never too small */
-        struct al_buf log;     /* ATTEMPT bodies of the head, each behind a u16 length */
-        uint32_t letter_count; /* dead letters and scheduled messages that refer to the stream */
-        uint32_t key_count;    /* keys of messages that have not ended */
-        ali_ref history;       /* what has ended well and is kept, AL_REF_NONE */
+        uint64_t attempt_ms; /* wall clock of the last failed attempt of the head */
+        uint64_t due_ms;     /* wall clock before which the head waits for its next attempt, 0 */
+        struct al_buf log;   /* ATTEMPT bodies of the head, each behind a u16 length */
     } d;
     struct {
         struct ali_link link;  /* among the streams to the agent */
-        struct ali_link ready; /* in agent.v.ready[priority] */
+        struct ali_link ready; /* in the agent's levels */
         struct ali_link busy;
         bool is_ready, is_busy, is_held; /* is_held: the head waits for its retry time */
         bool is_blocked;                 /* by the breaker of a kind */
+        uint32_t planned;                /* messages that `reading` reads */
         uint64_t reading;                /* outstanding READ request, 0 */
-        uint32_t planned;                /* messages it reads */
         /* A receiver came back: its messages again_next to again_end are sent once more. */
         uint64_t again, again_next, again_end; /* again: outstanding READ request, 0 */
-        uint32_t misses;                       /* reads in a row that found nothing */
         struct ali_cursor next;                /* next message to push */
         uint64_t seen_seq;       /* sequences up to here were possibly given out before */
         struct ali_push *pushed; /* ring of messages given out, oldest first */
         uint32_t pushed_first, pushed_count, pushed_cap;
         uint32_t session;  /* of the agent when they were given out */
         ali_ref member;    /* whose it is, if it comes from a group; AL_REF_NONE */
+        uint32_t misses;   /* reads in a row that found nothing */
         uint64_t lease_ms; /* mono deadline of the head's lease; lazy: the timer may be earlier */
         struct al_timer timer; /* lease of the head, or its retry */
         uint64_t call_ms; /* mono: the head counts as an error then; 0: it has; UINT64_MAX: never */
