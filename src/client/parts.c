@@ -18,9 +18,16 @@
 
 /* ---- sending ------------------------------------------------------------------------------ */
 
-/* 0, or why this delivery takes no such part. */
-static int check(const struct ali_delivery *delivery, struct al_str data)
+#define WRAPPING 512u /* so much at most stands around the parts in the ack, without a response */
+
+/* 0, or why this delivery takes no such part. What was said must fit into an ack in any case. */
+static int check(const struct ali_csession *session, const struct ali_delivery *delivery,
+                 struct al_str data)
 {
+    size_t most = AL_RESPONSE_MAX;
+
+    if (session->payload_max && session->payload_max < most)
+        most = session->payload_max;
     if (!delivery->stream)
         return delivery->detached ? delivery->detached : -AL_E_INVALID;
     if (!delivery->held || delivery->dropped || data.n == 0)
@@ -30,7 +37,7 @@ static int check(const struct ali_delivery *delivery, struct al_str data)
     if (delivery->prev)
         return -AL_E_OUT_OF_ORDER;
     if (data.n > AL_PART_MAX || delivery->part_count >= AL_PARTS_MAX ||
-        delivery->parts.size + data.n + 4 > AL_RESPONSE_MAX)
+        delivery->parts.size + data.n + 4 + WRAPPING > most)
         return -AL_E_TOO_LARGE;
     return 0;
 }
@@ -42,7 +49,7 @@ int ali_csession_part(struct ali_csession *session, struct ali_delivery *deliver
                             .seq = delivery->pub.seq,
                             .lease = delivery->lease,
                             .data = data};
-    int r = check(delivery, data);
+    int r = check(session, delivery, data);
 
     session->now = now;
     if (r == 0)
