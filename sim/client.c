@@ -16,6 +16,8 @@ static const struct sim_role_ops *ops_of(const struct sim_client *client)
         return &sim_grouper_ops;
     case SIM_SCHEDULER:
         return &sim_scheduler_ops;
+    case SIM_COMMITTER:
+        return &sim_commits_ops;
     default:
         return &sim_vandal_ops;
     }

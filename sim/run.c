@@ -178,7 +178,8 @@ static void on_disk(void *ctx, const char *text, const uint64_t arg[3])
 /* Clients stand in the order of their roles. */
 static enum sim_role role_of(const struct sim_profile *p, uint32_t index)
 {
-    const uint32_t counts[] = {p->producers, p->consumers, p->tools, 1, p->groupers, p->schedulers};
+    const uint32_t counts[] = {p->producers, p->consumers,  p->tools,     1,
+                               p->groupers,  p->schedulers, p->committers};
     unsigned role = SIM_PRODUCER;
 
     while (index >= counts[role])
@@ -206,7 +207,8 @@ static struct sim *setup(const struct sim_options *options, uint64_t seed)
     *sim_disk_faults(sim->disk) = p->disk;
     sim_disk_watch(sim->disk, on_disk, sim);
     sim_driver_start(sim);
-    sim->client_count = p->producers + p->consumers + p->tools + 1 + p->groupers + p->schedulers;
+    sim->client_count =
+        p->producers + p->consumers + p->tools + 1 + p->groupers + p->schedulers + p->committers;
     for (uint32_t i = 0; i < sim->client_count; i++) {
         sim_client_init(sim, i, role_of(p, i));
     }
@@ -288,7 +290,7 @@ static bool audit_is_done(struct sim *sim)
 
 static struct sim_client *last_grouper(struct sim *sim)
 {
-    return &sim->clients[sim->client_count - 1 - sim->profile.schedulers];
+    return &sim->clients[sim->client_count - 1 - sim->profile.schedulers - sim->profile.committers];
 }
 
 static bool group_audit_is_done(struct sim *sim)
@@ -330,6 +332,22 @@ static void end_schedules(struct sim *sim)
         sim_fail(sim, "the faults have stopped and a schedule cannot be removed");
 }
 
+static bool commits_are_done(struct sim *sim)
+{
+    return sim_commits_done(&sim->clients[sim->client_count - 1]);
+}
+
+/* Every number is asked about once more; then all effects must be there, once. */
+static void end_commits(struct sim *sim)
+{
+    if (!sim->profile.committers || sim->failed)
+        return;
+    if (!run_until(sim, commits_are_done, LIVENESS_MAX_NS) && !sim->failed)
+        sim_fail(sim, "the faults have stopped and numbers sent again have no answer");
+    if (!sim->failed)
+        sim_commits_account(sim, &sim->clients[sim->client_count - 1]);
+}
+
 static bool ends_are_known(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->profile.producers; i++) {
@@ -366,6 +384,7 @@ static void liveness(struct sim *sim)
                  (unsigned long long)sim_tool_pending(first_tool(sim)));
     if (!sim->failed && !run_until(sim, ends_are_known, LIVENESS_MAX_NS) && !sim->failed)
         sim_fail(sim, "a sender is never told the end of a tracked message");
+    end_commits(sim);
     if (sim->failed)
         return;
     sim_tool_audit(sim, first_tool(sim));

@@ -62,6 +62,7 @@ struct sim_profile {
     uint32_t agents, producers, consumers, tools;
     uint32_t groups, groupers; /* groups, and clients that administer them */
     uint32_t schedulers;       /* clients that set schedules */
+    uint32_t committers;       /* agents whose every effect is a commit: 0 or 1 */
     /* the node */
     uint32_t segment_bytes, first_segment_bytes, snapshot_bytes, carry_percent;
     uint64_t capacity_bytes, reserve_bytes;
@@ -184,7 +185,15 @@ struct sim_driver {
 
 /* ---- clients ------------------------------------------------------------------------------ */
 
-enum sim_role { SIM_PRODUCER, SIM_CONSUMER, SIM_TOOL, SIM_VANDAL, SIM_GROUPER, SIM_SCHEDULER };
+enum sim_role {
+    SIM_PRODUCER,
+    SIM_CONSUMER,
+    SIM_TOOL,
+    SIM_VANDAL,
+    SIM_GROUPER,
+    SIM_SCHEDULER,
+    SIM_COMMITTER
+};
 
 struct sim_client {
     uint32_t index;

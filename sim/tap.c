@@ -94,6 +94,12 @@ void sim_tap_closed(struct sim *sim, uint32_t conn)
     }
 }
 
+/* commits.c sees to what it is told itself. */
+static bool keeps_own_ledger(const struct sim *sim, uint32_t conn)
+{
+    return sim->clients[sim->conns[conn].client].role == SIM_COMMITTER;
+}
+
 /* ---- client to node ----------------------------------------------------------------------- */
 
 /* A settlement under a good lease has come in; whether the core takes it is seen in this step. */
@@ -275,7 +281,8 @@ void sim_tap_up(struct sim *sim, uint32_t conn, struct al_str frames)
     while ((n = al_frame_next(frames, AL_FRAME_MAX, &frame)) > 0) {
         sim_note(sim, "client % to node: $, % bytes", sim->conns[conn].client, frame.type,
                  frame.body.n);
-        up_frame(sim, conn, &frame);
+        if (!keeps_own_ledger(sim, conn))
+            up_frame(sim, conn, &frame);
         frames.p += n;
         frames.n -= (uint32_t)n;
     }
@@ -533,7 +540,8 @@ void sim_tap_down(struct sim *sim, uint32_t conn, struct al_str frames)
         }
         sim_note(sim, "  node to client %: $, % bytes", sim->conns[conn].client, frame.type,
                  frame.body.n);
-        down_frame(sim, conn, &frame);
+        if (!keeps_own_ledger(sim, conn))
+            down_frame(sim, conn, &frame);
         frames.p += n;
         frames.n -= (uint32_t)n;
     }

@@ -247,4 +247,12 @@ void sim_profile_draw(struct sim *sim)
         p->groupers = pick(sim, 0, 1, 2);
     }
     p->schedulers = sim->seed % 4 == 2;
+    /* A key that has expired is a new message, and one that died by a full list of dead letters
+     * says nothing about commits. */
+    p->committers = sim->seed % 4 == 1;
+    if (p->committers) {
+        p->dedup_ttl_ms = 10ull * 365 * 24 * 3600 * 1000;
+        p->dedup_max = 4096;
+        p->dlq_max = 10000;
+    }
 }

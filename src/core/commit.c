@@ -160,6 +160,20 @@ static int check_change(const struct al_node *node, struct commit *commit, uint3
                : 0;
 }
 
+static int do_change(struct al_node *node, const struct commit *commit,
+                     const struct al_msg_commit_kv *m)
+{
+    uint32_t agent = ali_agent_at(node, commit->agent)->d.id;
+    struct ali_rec_kv_set set = {.agent = agent, .key = m->key, .value = m->value};
+    struct ali_rec_kv_delete delete = {.agent = agent, .key = m->key};
+
+    if (m->action == AL_KV_SET)
+        return ali_commit(node, ALI_REC_KV_SET, &set);
+    if (ali_find_value(node, commit->agent, m->key) == AL_REF_NONE)
+        return 0;
+    return ali_commit(node, ALI_REC_KV_DELETE, &delete);
+}
+
 static int check_parts(struct al_node *node, struct ali_conn *conn, struct commit *commit)
 {
     int r = 0;
@@ -169,6 +183,9 @@ static int check_parts(struct al_node *node, struct ali_conn *conn, struct commi
         r = commit->parts[i].what == PART_ACK    ? check_ack(node, conn, commit, i)
             : commit->parts[i].what == PART_SEND ? check_send(node, conn, commit, i)
                                                  : check_change(node, commit, i);
+        if (r == 0 && commit->parts[i].what == PART_CHANGE &&
+            commit->parts[i].change.action == AL_KV_SET && AL_PLANT(node, COMMIT_IN_PART))
+            r = do_change(node, commit, &commit->parts[i].change);
     }
     return r;
 }
@@ -210,20 +227,6 @@ void ali_commits_set(struct al_node *node, ali_ref producer_ref, uint64_t cseq)
         ali_touch(node, ALI_PART_COMMITS, producer->d.commits, &commits->object);
     }
     commits->d.cseq = cseq;
-}
-
-static int do_change(struct al_node *node, const struct commit *commit,
-                     const struct al_msg_commit_kv *m)
-{
-    uint32_t agent = ali_agent_at(node, commit->agent)->d.id;
-    struct ali_rec_kv_set set = {.agent = agent, .key = m->key, .value = m->value};
-    struct ali_rec_kv_delete delete = {.agent = agent, .key = m->key};
-
-    if (m->action == AL_KV_SET)
-        return ali_commit(node, ALI_REC_KV_SET, &set);
-    if (ali_find_value(node, commit->agent, m->key) == AL_REF_NONE)
-        return 0;
-    return ali_commit(node, ALI_REC_KV_DELETE, &delete);
 }
 
 static int do_parts(struct al_node *node, struct ali_conn *conn, struct commit *commit)
@@ -340,9 +343,11 @@ static int check(struct al_node *node, struct ali_conn *conn, const struct al_ms
 {
     int r = get_producer(node, conn, m, &commit->producer);
 
-    if (r == 0 && m->cseq && m->cseq <= last_cseq(node, commit->producer))
+    if (r == 0 && m->cseq && m->cseq <= last_cseq(node, commit->producer) &&
+        !(AL_PLANT(node, COMMIT_REPEATED) && m->cseq == last_cseq(node, commit->producer)))
         return 1;
-    if (r == 0 && m->cseq != last_cseq(node, commit->producer) + 1)
+    if (r == 0 && !AL_PLANT(node, COMMIT_REPEATED) &&
+        m->cseq != last_cseq(node, commit->producer) + 1)
         r = -AL_E_SEQUENCE_GAP;
     if (r == 0)
         r = ali_agent_get(node, conn, m->agent, false, &commit->agent);

@@ -85,7 +85,8 @@ void ali_apply_kv_set(struct al_node *node, uint64_t lsn, const struct ali_rec_k
         agent->d.value_count++;
     } else {
         value = ali_value_at(node, ref);
-        ali_touch(node, ALI_PART_KV, ref, &value->object);
+        if (!AL_PLANT(node, KV_UNTOUCHED))
+            ali_touch(node, ALI_PART_KV, ref, &value->object);
         agent->d.value_bytes -= (uint32_t)bytes_of(value);
         al_alloc_free(&node->alloc, value->d.bytes, bytes_of(value));
     }

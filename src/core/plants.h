@@ -39,7 +39,13 @@
     X(GROUP_UNREAD_LOST, "group-unread-lost", "what only a member still holds is not carried")     \
     X(SCHEDULE_EACH, "schedule-each", "every missed firing is made up for by one of its own")      \
     X(SCHEDULE_AGAIN, "schedule-again", "recovery forgets when a schedule has fired last")         \
-    X(SCHEDULE_STAYS, "schedule-stays", "recovery forgets that a schedule was removed")
+    X(SCHEDULE_STAYS, "schedule-stays", "recovery forgets that a schedule was removed")            \
+    X(COMMIT_REPEATED, "commit-repeated", "the newest commit of a producer is applied again")      \
+    X(COMMIT_FORGOTTEN, "commit-forgotten", "snapshots leave out the numbers of commits")          \
+    X(COMMIT_IN_PART, "commit-in-part", "a refused commit has changed the state already")          \
+    X(KV_UNTOUCHED, "kv-untouched", "a value that changes under a snapshot is not kept for it")    \
+    X(ANSWER_LOST, "answer-lost", "a message sent again is told its end without the answer")       \
+    X(KEY_FORGOTTEN, "key-forgotten", "snapshots garble idempotency keys")
 
 /* Number of the bit in al_node_config.plants. */
 enum ali_plant {

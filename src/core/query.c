@@ -164,7 +164,8 @@ int ali_key_tell(struct al_node *node, struct ali_conn *conn, const struct ali_k
         return 1;
     if (id)
         row.message_id = end.message_id = *id;
-    if (key->lsn && read_end(node, conn, ALI_READ_KEY, &row, &ended) == 0)
+    if (key->lsn && !AL_PLANT(node, ANSWER_LOST) &&
+        read_end(node, conn, ALI_READ_KEY, &row, &ended) == 0)
         return 0;
     ALI_SEND(node, conn->number, end, &end);
     return 0;

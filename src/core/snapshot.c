@@ -192,6 +192,8 @@ static int put_keyed(const struct al_node *node, const struct ali_key *key, stru
 
     (void)node;
     memcpy(item.key.b, key->key, 16);
+    if (AL_PLANT(node, KEY_FORGOTTEN))
+        item.key.b[0] ^= 1;
     return ali_put_item_keyed(out, &item);
 }
 
@@ -228,6 +230,8 @@ static int put_commits(const struct al_node *node, const struct ali_commits *com
     struct ali_item_commits item = {.producer = ali_producer_at(node, commits->d.producer)->d.id,
                                     .cseq = commits->d.cseq};
 
+    if (AL_PLANT(node, COMMIT_FORGOTTEN))
+        return 0;
     return ali_put_item_commits(out, &item);
 }
 
