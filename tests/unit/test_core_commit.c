@@ -2,6 +2,7 @@
 #include "core_driver.h"
 #include "support.h"
 #include <stdlib.h>
+#include <string.h>
 
 static void small(struct al_node_config *config)
 {
@@ -221,12 +222,136 @@ static void test_nobody_hears_of_half_a_commit(void **state)
     driver_deinit(&d);
 }
 
+/* ---- any order of things ------------------------------------------------------------------- */
+
+/* Asks, and finds the first answer of this type. */
+static struct al_str answer_of(struct driver *d, unsigned type)
+{
+    struct al_frame frame;
+
+    driver_send(d, 1);
+    for (size_t i = 0; i < d->effects.count; i++) {
+        const struct al_effect *effect = &d->effects.list[i];
+        struct al_str rest = al_str_of(d->effects.data.data + effect->offset, effect->size);
+        int64_t n;
+
+        while (effect->type == AL_EFFECT_SEND &&
+               (n = al_frame_next(rest, AL_FRAME_MAX, &frame)) > 0) {
+            if (frame.type == type)
+                return frame.body;
+            rest = al_str_of(rest.p + n, rest.n - (uint32_t)n);
+        }
+    }
+    return al_str_of(NULL, 0);
+}
+
+static uint64_t pending(struct driver *d, const char *agent)
+{
+    struct al_msg_agent_list m = {.request = 4, .limit = 1, .exact = 1, .after = al_str_c(agent)};
+    struct al_msg_agent_row row;
+
+    assert_int_equal(al_put_agent_list(&d->in, &m), 0);
+    assert_int_equal(al_decode_agent_row(answer_of(d, AL_MSG_AGENT_ROW), &row), 0);
+    return row.ready + row.leased + row.delayed;
+}
+
+static uint64_t counted(struct driver *d)
+{
+    struct al_msg_kv_get m = {.request = 5, .agent = al_str_c("b"), .key = al_str_c("count")};
+    struct al_msg_kv_row row;
+    struct al_str body;
+
+    assert_int_equal(al_put_kv_get(&d->in, &m), 0);
+    body = answer_of(d, AL_MSG_KV_ROW);
+    if (!body.p)
+        return 0;
+    assert_int_equal(al_decode_kv_row(body, &row), 0);
+    return row.value.n; /* as many bytes as commits */
+}
+
+/* The commit of message n: its ack, a message to "a", and the count. */
+static void commit_one(struct driver *d, uint64_t n, uint64_t cseq, uint8_t *id)
+{
+    char count[17] = "";
+    struct parts parts;
+
+    memset(count, 'x', n);
+    parts_init(&parts, &d->config.alloc);
+    add_ack(d, &parts, n);
+    add_send(&parts, ++*id, "");
+    add_change(&parts, AL_KV_SET, "count", count);
+    commit(d, &parts, cseq);
+}
+
+/* The node dies; of what it wrote since `floor` records, any number are on disk. What was sent is
+ * sent again. Returns how many commits were applied. */
+static uint64_t crash(struct driver *d, struct al_test_random *random, size_t floor, uint64_t sent)
+{
+    size_t kept = floor + al_test_below(random, d->record_count - floor + 1);
+
+    for (size_t i = kept; i < d->record_count; i++)
+        free(d->journal[i].payload);
+    d->record_count = kept;
+    driver_restart(d, false);
+    driver_check_replay(d);
+    driver_open(d, 1, 1000, 2);
+    driver_open(d, 0, 1000, 1);
+    driver_channel(d, 0, "a", "b");
+    if (sent)
+        driver_publish(d, 0, 1, sent);
+    driver_attach(d, 1, "b", 64);
+    return counted(d);
+}
+
+/* Any interleaving of publishes, commits, repeated commits and crashes gives a state that there is
+ * without crashes too: of n messages sent and c committed, c effects and n - c that wait. */
+static void test_any_order_gives_a_state_without_crashes(void **state)
+{
+    struct al_test_random random = al_test_random_new("commits");
+
+    (void)state;
+    for (unsigned run = 0; run < 150; run++) {
+        uint64_t sent = 0, done = 0, before;
+        unsigned crashes = 0;
+        struct driver d;
+        uint8_t id = 0;
+        size_t floor;
+
+        begin(&d);
+        floor = d.record_count;
+        for (unsigned step = 0; step < 30; step++) {
+            uint64_t what = al_test_below(&random, 10);
+
+            before = done;
+            if (what < 4 && sent < 15) {
+                sent++;
+                driver_publish(&d, 0, sent, sent);
+            } else if (what < 8 && done < sent) {
+                commit_one(&d, done + 1, done + 1, &id);
+                done++;
+            } else if (what == 8 && done) {
+                commit_one(&d, done, done, &id); /* once more: it is known */
+            } else if (what == 9 && crashes < 3) {
+                crashes++;
+                done = crash(&d, &random, floor, sent);
+            }
+            assert_true(done <= before + 1);
+            assert_int_equal(counted(&d), done);
+            assert_int_equal(pending(&d, "b"), sent - done);
+            assert_int_equal(pending(&d, "a"), done);
+        }
+        driver_check_replay(&d);
+        driver_deinit(&d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replay_of_a_part_is_as_if_it_had_never_been),
         cmocka_unit_test(test_life_goes_on_behind_a_part),
         cmocka_unit_test(test_nobody_hears_of_half_a_commit),
+        cmocka_unit_test(test_any_order_gives_a_state_without_crashes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
