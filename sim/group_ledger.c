@@ -421,6 +421,8 @@ void sim_group_told_end(struct sim *sim, const struct sim_message *message, uint
 {
     uint32_t number = message->to - SIM_AGENTS;
 
+    if (state != AL_STATE_DELIVERED)
+        return; /* at a member that lost every delivery it is a dead letter */
     for (uint32_t a = 0; a < SIM_AGENTS; a++) {
         const struct sim_member *member = &sim->ledger->groups[number].members[a];
         const struct sim_slot *slot;
