@@ -3,6 +3,9 @@
 #include "base/errors.h"
 #include <assert.h>
 
+/* A head holds its entry's number modulo this, plus 1: what is held spans less. */
+#define HEAD_MODULUS 0xffffffffull
+
 void al_recent_init(struct al_recent *recent, const struct al_alloc *alloc, size_t entry_size,
                     uint32_t limit)
 {
@@ -26,7 +29,7 @@ void al_recent_deinit(struct al_recent *recent)
 {
     if (recent->cap) {
         al_alloc_free(recent->alloc, recent->entries, recent->cap * stride(recent));
-        al_alloc_free(recent->alloc, recent->heads, ((size_t)recent->head_mask + 1) * 8);
+        al_alloc_free(recent->alloc, recent->heads, ((size_t)recent->head_mask + 1) * 4);
     }
     al_recent_init(recent, recent->alloc, recent->entry_size, recent->limit);
 }
@@ -45,12 +48,24 @@ uint64_t al_recent_number(const struct al_recent *recent, const void *entry)
     return recent->first + (slot + recent->cap - first_slot) % recent->cap;
 }
 
+/* The newest number that the head can mean, plus 1; 0: none. One that was overwritten so long ago
+ * that it looks like a newer one leads into another chain, where nothing equals. */
+static uint64_t number_of(const struct al_recent *recent, uint32_t head)
+{
+    uint64_t newest = recent->next - 1;
+    uint64_t back = (newest % HEAD_MODULUS + HEAD_MODULUS + 1 - head) % HEAD_MODULUS;
+
+    return head ? newest - back + 1 : 0;
+}
+
 static void link_in(struct al_recent *recent, uint64_t hash, uint64_t number)
 {
-    uint64_t *head = &recent->heads[hash & recent->head_mask];
+    uint32_t *head = &recent->heads[hash & recent->head_mask];
+    uint64_t before;
 
-    al_put64(slot_of(recent, number), *head);
-    *head = number + 1;
+    before = number_of(recent, *head);
+    al_put64(slot_of(recent, number), before <= number ? before : 0); /* never itself */
+    *head = (uint32_t)(number % HEAD_MODULUS + 1);
 }
 
 static int grow(struct al_recent *recent, uint64_t need, al_recent_hash_fn *hash, const void *ctx)
@@ -65,10 +80,10 @@ static int grow(struct al_recent *recent, uint64_t need, al_recent_hash_fn *hash
         heads *= 2;
     bigger.head_mask = (uint32_t)heads - 1;
     bigger.entries = al_alloc_new(recent->alloc, bigger.cap * stride(recent));
-    bigger.heads = al_alloc_zero(recent->alloc, heads * 8);
+    bigger.heads = al_alloc_zero(recent->alloc, heads * 4);
     if (!bigger.entries || !bigger.heads) {
         al_alloc_free(recent->alloc, bigger.entries, bigger.cap * stride(recent));
-        al_alloc_free(recent->alloc, bigger.heads, heads * 8);
+        al_alloc_free(recent->alloc, bigger.heads, heads * 4);
         return -AL_E_NOMEM;
     }
     for (uint64_t n = recent->first; n < recent->next; n++) {
@@ -77,7 +92,7 @@ static int grow(struct al_recent *recent, uint64_t need, al_recent_hash_fn *hash
     }
     if (recent->cap) {
         al_alloc_free(recent->alloc, recent->entries, recent->cap * stride(recent));
-        al_alloc_free(recent->alloc, recent->heads, ((size_t)recent->head_mask + 1) * 8);
+        al_alloc_free(recent->alloc, recent->heads, ((size_t)recent->head_mask + 1) * 4);
     }
     *recent = bigger;
     return 0;
@@ -112,9 +127,9 @@ void *al_recent_find(const struct al_recent *recent, uint64_t hash, al_recent_eq
 {
     uint64_t link;
 
-    if (!recent->cap)
+    if (!recent->cap || recent->next == recent->first)
         return NULL;
-    link = recent->heads[hash & recent->head_mask];
+    link = number_of(recent, recent->heads[hash & recent->head_mask]);
     /* Numbers fall along the chain, so it ends at the first that was overwritten. */
     while (link != 0 && link - 1 >= recent->first) {
         uint8_t *slot = slot_of(recent, link - 1);

@@ -12,7 +12,7 @@
 
 struct al_recent {
     uint8_t *entries; /* cap × (8-byte link + entry_size) */
-    uint64_t *heads;  /* head_mask + 1 entry numbers + 1, 0: none */
+    uint32_t *heads;  /* head_mask + 1 entry numbers, see HEAD_MODULUS in recent.c; 0: none */
     uint64_t first;   /* oldest number still held */
     uint64_t next;    /* number of the next entry */
     uint32_t cap;     /* slots now: a power of two until the limit is reached */

@@ -1,7 +1,9 @@
 /* test_base_recent.c - the ring of recent entries against a naive list. */
 #include "base/errors.h"
 #include "base/recent.h"
+#include "core/state.h"
 #include "support.h"
+#include <string.h>
 
 struct entry {
     uint64_t key, value;
@@ -123,6 +125,55 @@ static void numbering_goes_on_after_a_reset(void **state)
     assert_int_equal(test.live_bytes, 0);
 }
 
+/* Heads hold numbers modulo 2^32 - 1: nothing is lost where they wrap, whatever the hashes. */
+static void wrapping_heads_find_everything(void **state)
+{
+    (void)state;
+    for (uint64_t mask = 0; mask < 16; mask = mask * 2 + 1) {
+        struct al_test_alloc test;
+        struct al_recent recent;
+
+        al_test_alloc_init(&test);
+        al_recent_init(&recent, &test.alloc, sizeof(struct entry), 50);
+        al_recent_reset(&recent, 3 * 0xffffffffull - 60);
+        for (uint64_t i = 0; i < 120; i++) {
+            struct entry *room;
+
+            assert_int_equal(al_recent_reserve(&recent, 1, hash_entry, &mask), 0);
+            room = al_recent_add(&recent, hash_of(i, mask));
+            *room = (struct entry){i, i + 1};
+            for (uint64_t key = 0; key <= i; key++) {
+                bool held = key + 50 > i;
+
+                assert_true((al_recent_find(&recent, hash_of(key, mask), equals, &key) != NULL) ==
+                            held);
+            }
+        }
+        al_recent_deinit(&recent);
+    }
+}
+
+/* What a full store of a million idempotency keys costs: at most 96 bytes each beside its answer,
+ * which stays in the journal. */
+static void a_key_costs_little(void **state)
+{
+    struct al_test_alloc test;
+    struct al_recent recent;
+    uint64_t mask = UINT64_MAX;
+
+    (void)state;
+    al_test_alloc_init(&test);
+    al_recent_init(&recent, &test.alloc, sizeof(struct ali_key), 1000000);
+    for (uint64_t i = 0; i < 1000000; i++) {
+        assert_int_equal(al_recent_reserve(&recent, 1, hash_entry, &mask), 0);
+        memcpy(al_recent_add(&recent, hash_of(i, mask)), &i, sizeof(i));
+    }
+    print_message("# %zu bytes for each of 1000000 keys\n", test.live_bytes / 1000000);
+    assert_true(test.live_bytes <= 96u * 1000000u);
+    al_recent_deinit(&recent);
+    assert_int_equal(test.live_bytes, 0);
+}
+
 static void no_memory_to_grow_leaves_it_as_it_was(void **state)
 {
     struct al_test_alloc test;
@@ -153,6 +204,8 @@ int main(void)
         cmocka_unit_test(behaves_like_a_list),
         cmocka_unit_test(an_empty_ring_finds_nothing),
         cmocka_unit_test(numbering_goes_on_after_a_reset),
+        cmocka_unit_test(wrapping_heads_find_everything),
+        cmocka_unit_test(a_key_costs_little),
         cmocka_unit_test(no_memory_to_grow_leaves_it_as_it_was),
     };
 
