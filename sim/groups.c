@@ -328,8 +328,18 @@ static void change_done(struct sim *sim, const struct question *q, const struct 
 static bool is_fine(unsigned code)
 {
     static const unsigned fine[] = {
-        0,       AL_E_NOMEM,      AL_E_DISK_FULL,     AL_E_BUSY,       AL_E_EXISTS,  AL_E_LIMIT,
-        AL_E_IO, AL_E_NOT_MEMBER, AL_E_UNKNOWN_AGENT, AL_E_INBOX_FULL, AL_E_DLQ_FULL};
+        0,
+        AL_E_NOMEM,
+        AL_E_DISK_FULL,
+        AL_E_BUSY,
+        AL_E_EXISTS,
+        AL_E_LIMIT,
+        AL_E_IO,
+        AL_E_NOT_MEMBER,
+        AL_E_UNKNOWN_AGENT,
+        AL_E_INBOX_FULL,
+        AL_E_DLQ_FULL,
+        AL_E_POISONED}; /* the last words of a node whose disk has failed */
 
     for (unsigned i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
         if (code == fine[i])
