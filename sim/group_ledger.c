@@ -172,14 +172,14 @@ static void check_chain(struct sim *sim, uint32_t number, uint64_t seq)
 {
     const struct sim_group *group = &sim->ledger->groups[number];
     const struct sim_entry *entry = &group->entries[seq];
-    const struct sim_entry *before = seq == 1 ? NULL : &group->entries[seq - 1];
     uint8_t begin[32];
     char name[16];
 
     sim_agent_name(SIM_AGENTS + number, name);
     hash_bytes(al_str_c(name), begin);
-    if ((!before || before->hashed) &&
-        memcmp(entry->prev_hash, before ? before->hash : begin, 32) != 0)
+    if (seq == 1 ? memcmp(entry->prev_hash, begin, 32) != 0
+                 : group->entries[seq - 1].hashed &&
+                       memcmp(entry->prev_hash, group->entries[seq - 1].hash, 32) != 0)
         sim_fail(sim, "group %u: the chain is broken before %llu", number, (unsigned long long)seq);
     if (seq + 1 < group->entry_cap && group->entries[seq + 1].known &&
         memcmp(entry->hash, group->entries[seq + 1].prev_hash, 32) != 0)

@@ -353,6 +353,7 @@ struct al_runner {
     bool worker_running;
     struct ali_upkeep upkeep;
     bool disk_full;
+    uint64_t space_ns; /* when the disk's space was last looked at for its own sake */
 
     pthread_t core_thread;
     pthread_mutex_t join_lock; /* guards joined */

@@ -154,9 +154,13 @@ static void run_jobs(struct al_runner *runner)
 
 static void run_disk(struct al_runner *runner, struct al_now now)
 {
-    bool full = !al_store_has_space(runner->store);
-    struct al_event event = {.type = AL_EVENT_DISK, .now = now, .disk_full = full};
+    struct al_event event = {.type = AL_EVENT_DISK, .now = now};
+    bool is_time = now.mono_ns - runner->space_ns >= AL_NS_PER_SEC, full;
 
+    if (is_time)
+        runner->space_ns = now.mono_ns;
+    al_store_watch_space(runner->store, is_time);
+    full = event.disk_full = !al_store_has_space(runner->store);
     if (full == runner->disk_full)
         return;
     ali_runner_log(runner, AL_LOG_WARNING, full ? "disk_full" : "disk_has_room", NULL);

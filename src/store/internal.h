@@ -25,8 +25,9 @@
 #define ALI_RING            (1u << 17)  /* newest records that can be found in memory */
 #define ALI_INDEX_STEP      (64u << 10) /* a sparse index entry every so many bytes */
 #define ALI_READ_CHUNK      (2u << 20)  /* recovery reads this much at once */
-#define ALI_ZERO_SLICE      (1u << 20)  /* maintain writes this much at once */
-#define ALI_FREE_MAX        16u         /* prepared segments kept at most */
+#define ALI_WATCH_BYTES     (128u << 10) /* appended between two looks at the space */
+#define ALI_ZERO_SLICE      (1u << 20)   /* maintain writes this much at once */
+#define ALI_FREE_MAX        16u          /* prepared segments kept at most */
 #define ALI_INDEX_IS_BATCH  0x80000000u
 
 /* ---- batches ---------------------------------------------------------------------------- */
@@ -158,8 +159,9 @@ struct al_store {
     uint64_t durable;                        /* newest record given back by done */
     uint64_t carried;                        /* highest durable LSN that is on disk */
     uint64_t appended_bytes;                 /* since open */
-    uint64_t snapshot_began_bytes;           /* appended_bytes when the newest snapshot began */
-    uint8_t *seal_mem;                       /* one block */
+    uint64_t watched_bytes;        /* appended_bytes when the core last looked at the space */
+    uint64_t snapshot_began_bytes; /* appended_bytes when the newest snapshot began */
+    uint8_t *seal_mem;             /* one block */
     struct al_batch seal;
 
     /* flush */

@@ -124,6 +124,19 @@ void al_store_close(struct al_store *store)
     al_alloc_free(&alloc, store, sizeof *store);
 }
 
+void al_store_watch_space(struct al_store *store, bool now)
+{
+    uint64_t bytes = 0;
+
+    if (!now && store->appended_bytes - store->watched_bytes < ALI_WATCH_BYTES)
+        return;
+    store->watched_bytes = store->appended_bytes;
+    if (store->disk->ops->space(store->disk, &bytes) == 0 && bytes < store->config.reserve_bytes) {
+        atomic_store(&store->has_space, false);
+        atomic_store(&store->maintain_due, true); /* it says when there is room again */
+    }
+}
+
 bool al_store_has_space(const struct al_store *store)
 {
     return atomic_load_explicit(&store->has_space, memory_order_relaxed);

@@ -116,9 +116,12 @@ bool al_store_wants_maintain(const struct al_store *store);
  * after about a second, al_store_wants_maintain stays true. Every other error has poisoned the
  * store. */
 int al_store_maintain(struct al_store *store);
-/* core: false when less than the reserve was free when maintain last looked: publishes must be
+/* core: false when less than the reserve was free when it was last looked at: publishes must be
  * refused, acks go on. */
 bool al_store_has_space(const struct al_store *store);
+/* core: looks itself, if 128 KiB were appended since it last did, or `now`. Maintain may be late,
+ * and somebody else may be filling the disk: a segment that cannot be made stops the node. */
+void al_store_watch_space(struct al_store *store, bool now);
 /* core: bytes of journal since the newest snapshot began, also of what was replayed: what the next
  * start would have to read. A driver takes one every 64 MiB. */
 uint64_t al_store_since_snapshot(const struct al_store *store);
