@@ -111,7 +111,7 @@ int ali_handle_retain_set(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- what is kept ------------------------------------------------------------------------------
+/* ---- what is kept -----------------------------------------------------------------------------
  */
 
 /* Messages of the history that have ended: all but what a crash left at its end. */
@@ -220,7 +220,7 @@ int ali_handle_history_list(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- replay ------------------------------------------------------------------------------------
+/* ---- replay -----------------------------------------------------------------------------------
  */
 
 /* The stream to be replayed: it must go to an agent of this connection's user. */

@@ -252,13 +252,32 @@ static int settle_failed(struct al_node *node, struct place place, struct al_str
                             &(struct ali_death){AL_STATE_FAILED, AL_E_CANCELLED, reason, NULL});
 }
 
-static void settle_refused(struct al_node *node, struct ali_conn *conn, uint32_t agent,
-                           const struct al_msg_settle_refused *about)
-{
-    struct al_msg_settle_refused refused = *about;
+/* The message that ACK, NACK, EXTEND and PART name, and the lease that they name it by. */
+struct leased {
+    uint32_t agent, stream;
+    uint64_t seq, lease;
+};
+#define LEASED(m) .agent = (m)->agent, .stream = (m)->stream, .seq = (m)->seq, .lease = (m)->lease
 
-    refused.agent = agent;
+static void settle_refused(struct al_node *node, struct ali_conn *conn, const struct leased *what,
+                           int error)
+{
+    struct al_msg_settle_refused refused = {LEASED(what), .code = (uint16_t)-error};
+
     ALI_SEND(node, conn->number, settle_refused, &refused);
+}
+
+/* Where it is out, if this connection holds the lease. */
+static int find_leased(struct al_node *node, const struct ali_conn *conn, const struct leased *what,
+                       struct place *ret_place)
+{
+    const struct ali_agent *agent = attached_agent(node, conn, what->agent);
+
+    if (!agent)
+        return -AL_E_NOT_ATTACHED;
+    if (!stream_is_to(node, what->stream, agent))
+        return -AL_E_NOT_FOUND;
+    return find_pushed(node, what->stream, what->seq, what->lease, ret_place);
 }
 
 int ali_handle_ack(struct al_node *node, struct ali_conn *conn, const struct al_msg_ack *m)
@@ -273,10 +292,8 @@ int ali_handle_ack(struct al_node *node, struct ali_conn *conn, const struct al_
         ali_agent_dirty(node, ali_find_agent(node, m->agent));
         return 0;
     }
-    if (r == 0 && !stream_is_to(node, m->stream, agent))
-        r = -AL_E_NOT_FOUND;
     if (r == 0)
-        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
+        r = find_leased(node, conn, &(struct leased){LEASED(m)}, &place);
     if (r == 0 && place.index && !(m->flags & AL_ACK_CUMULATIVE) &&
         !AL_PLANT(node, ACK_OUT_OF_ORDER))
         r = -AL_E_OUT_OF_ORDER;
@@ -284,10 +301,7 @@ int ali_handle_ack(struct al_node *node, struct ali_conn *conn, const struct al_
         r = m->status == AL_STATUS_FAILED ? settle_failed(node, place, m->reason)
                                           : settle_well(node, conn, place, m);
     if (r < 0) {
-        struct al_msg_settle_refused refused = {
-            .stream = m->stream, .seq = m->seq, .lease = m->lease, .code = (uint16_t)-r};
-
-        settle_refused(node, conn, m->agent, &refused);
+        settle_refused(node, conn, &(struct leased){LEASED(m)}, r);
     } else if (m->status == AL_STATUS_FAILED) {
         send_acked(node, conn, m->agent, m->stream, m->seq);
     }
@@ -608,21 +622,13 @@ static int extend(struct al_node *node, struct place place, uint32_t lease_ms, u
 
 int ali_handle_nack(struct al_node *node, struct ali_conn *conn, const struct al_msg_nack *m)
 {
-    struct ali_agent *agent = attached_agent(node, conn, m->agent);
-    struct place place = {0};
-    int r = agent ? 0 : -AL_E_NOT_ATTACHED;
+    struct place place;
+    int r = find_leased(node, conn, &(struct leased){LEASED(m)}, &place);
 
-    if (r == 0 && !stream_is_to(node, m->stream, agent))
-        r = -AL_E_NOT_FOUND;
-    if (r == 0)
-        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
     if (r == 0)
         r = nack(node, place, m->retry_after_ms, m->reason);
     if (r < 0) {
-        struct al_msg_settle_refused refused = {
-            .stream = m->stream, .seq = m->seq, .lease = m->lease, .code = (uint16_t)-r};
-
-        settle_refused(node, conn, m->agent, &refused);
+        settle_refused(node, conn, &(struct leased){LEASED(m)}, r);
     } else if (ali_find_ended(node, m->stream, m->seq)) { /* that was its last attempt */
         send_acked(node, conn, m->agent, m->stream, m->seq);
     }
@@ -631,22 +637,13 @@ int ali_handle_nack(struct al_node *node, struct ali_conn *conn, const struct al
 
 int ali_handle_extend(struct al_node *node, struct ali_conn *conn, const struct al_msg_extend *m)
 {
-    struct ali_agent *agent = attached_agent(node, conn, m->agent);
-    struct place place = {0};
-    int r = agent ? 0 : -AL_E_NOT_ATTACHED;
+    struct place place;
+    int r = find_leased(node, conn, &(struct leased){LEASED(m)}, &place);
 
-    if (r == 0 && !stream_is_to(node, m->stream, agent))
-        r = -AL_E_NOT_FOUND;
-    if (r == 0)
-        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
     if (r == 0)
         r = extend(node, place, m->lease_ms, m->retrying);
-    if (r < 0) {
-        struct al_msg_settle_refused refused = {
-            .stream = m->stream, .seq = m->seq, .lease = m->lease, .code = (uint16_t)-r};
-
-        settle_refused(node, conn, m->agent, &refused);
-    }
+    if (r < 0)
+        settle_refused(node, conn, &(struct leased){LEASED(m)}, r);
     return 0;
 }
 
@@ -673,22 +670,13 @@ static int pass_part(struct al_node *node, struct place place, const struct al_m
 
 int ali_handle_part(struct al_node *node, struct ali_conn *conn, const struct al_msg_part *m)
 {
-    struct ali_agent *agent = attached_agent(node, conn, m->agent);
-    struct place place = {0};
-    int r = agent ? 0 : -AL_E_NOT_ATTACHED;
+    struct place place;
+    int r = find_leased(node, conn, &(struct leased){LEASED(m)}, &place);
 
-    if (r == 0 && !stream_is_to(node, m->stream, agent))
-        r = -AL_E_NOT_FOUND;
-    if (r == 0)
-        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
     if (r == 0)
         r = pass_part(node, place, m);
-    if (r < 0) {
-        struct al_msg_settle_refused refused = {
-            .stream = m->stream, .seq = m->seq, .lease = m->lease, .code = (uint16_t)-r};
-
-        settle_refused(node, conn, m->agent, &refused);
-    }
+    if (r < 0)
+        settle_refused(node, conn, &(struct leased){LEASED(m)}, r);
     return 0;
 }
 
