@@ -69,6 +69,58 @@ static void test_retransmission_after_reconnect(void **state)
     end(&d);
 }
 
+/* The channel of begin(), open with gaps that are skipped in the end. */
+static void open_gappy(struct driver *d)
+{
+    struct al_msg_producer_open producer = {.request = 1, .producer = d->producer[0], .epoch = 1};
+    struct al_msg_channel_open channel = {.channel = 1,
+                                          .producer = d->producer[0],
+                                          .first_pseq = 1,
+                                          .flags = AL_GAPS_SKIP,
+                                          .priority = AL_PRIORITY_DEFAULT,
+                                          .from = al_str_c("a"),
+                                          .to = al_str_c("b")};
+
+    driver_open(d, 1, 1000, 1);
+    assert_int_equal(al_put_producer_open(&d->in, &producer), 0);
+    assert_int_equal(al_put_channel_open(&d->in, &channel), 0);
+    driver_send(d, 1);
+    driver_forget(d);
+}
+
+static void what_was_taken_is_told_from_what_was_given_up(struct driver *d)
+{
+    driver_forget(d);
+    driver_publish(d, 1, 2, 2);
+    driver_expect(d, "1: RECEIPT 2 x1 -> 1:0 duplicate\n");
+    driver_publish(d, 1, 3, 3);
+    driver_expect(d, "1: REFUSED 3 GAP_CLOSED\n");
+}
+
+/* Many gaps in one window, and the ids between them long forgotten; also after a restart. */
+static void test_many_gaps_are_told_apart(void **state)
+{
+    struct driver d;
+
+    (void)state;
+    begin(&d);
+    driver_close(&d, 0);
+    open_gappy(&d);
+    for (uint64_t pseq = 2; pseq <= 80; pseq += 2) { /* 1, 3, 5, … never come */
+        driver_publish(&d, 1, pseq, pseq);
+        driver_tick(&d, AL_GAP_TIMEOUT_MS + 5);
+    }
+    what_was_taken_is_told_from_what_was_given_up(&d);
+    driver_snapshot_begin(&d);
+    while (driver_snapshot_step(&d, 64))
+        ;
+    driver_close(&d, 1);
+    driver_restart(&d, true);
+    open_gappy(&d);
+    what_was_taken_is_told_from_what_was_given_up(&d);
+    end(&d);
+}
+
 static void test_gap_and_hold(void **state)
 {
     struct al_msg_channel_resume resume_at = {.channel = 1, .first_pseq = 2};
@@ -241,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_retransmission_after_reconnect),
+        cmocka_unit_test(test_many_gaps_are_told_apart),
         cmocka_unit_test(test_gap_and_hold),
         cmocka_unit_test(test_refused_for_good_is_never_receipted),
         cmocka_unit_test(test_goodbye_retires_the_producer),
