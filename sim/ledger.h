@@ -224,8 +224,7 @@ void sim_handler_skipped(struct sim *sim, uint32_t stream, uint64_t seq, uint64_
 /* The account at the end: every message that was acknowledged must have met its end. */
 void sim_final_account(struct sim *sim);
 
-/* ---- cancel.c: messages that are taken back ---------------------------------------------------
- */
+/* ---- cancel.c: messages that are taken back --------------------------------------------------- */
 
 /* Fills in a CANCEL of this message; false: there is nothing to name it by. */
 bool sim_cancel_make(struct sim *sim, uint32_t message, struct al_msg_cancel *ret_m);
@@ -236,8 +235,7 @@ void sim_cancel_up(struct sim *sim, uint32_t conn, const struct al_msg_cancel *m
 void sim_cancel_down(struct sim *sim, uint32_t conn, const struct al_msg_done *m);
 void sim_cancel_deliver(struct sim *sim, const struct al_msg_deliver *m);
 
-/* ---- group_ledger.c: groups -------------------------------------------------------------------
- */
+/* ---- group_ledger.c: groups ------------------------------------------------------------------- */
 
 void sim_groups_init(struct sim_ledger *ledger);
 /* A client asks that an agent joins (from_seq as in GROUP_JOIN) or leaves; the number to give back

@@ -77,10 +77,9 @@
 /* Histories of streams: what has ended well and can be replayed (requirement O4). */
 #define AL_RETAIN_COUNT_MAX 100000u      /* messages that one stream keeps */
 #define AL_RETAIN_BYTES_MAX (1ull << 30) /* their payloads */
-#define AL_RETAIN_MESSAGES_MAX                                                            \
-    4000000u                    /* that all streams of a node keep, at 32 bytes of memory \
-                                 */
-#define AL_REPLAY_ROWS_MAX 256u /* messages in one answer */
+/* What all streams of a node keep together, at 32 bytes of memory each. */
+#define AL_RETAIN_MESSAGES_MAX 4000000u
+#define AL_REPLAY_ROWS_MAX     256u /* messages in one answer */
 
 /* Retry policy (requirement D1). */
 #define AL_RETRY_BASE_DEFAULT_MS  100u

@@ -205,8 +205,7 @@ void ali_table_print(struct ali_table *table, const char *nothing);
 /* Prints if `print`, frees in any case. */
 void ali_table_end(struct ali_table *table, bool print, const char *nothing);
 
-/* ---- errors (say.c) ---------------------------------------------------------------------------
- */
+/* ---- errors (say.c) --------------------------------------------------------------------------- */
 
 /* Prints "agentlink COMMAND: text" to stderr; text from outside must go through ali_safe. */
 __attribute__((format(printf, 2, 3))) void ali_say(const struct ali_cli *cli, const char *format,
@@ -227,8 +226,7 @@ void *ali_grow(void *ptr, size_t size);
  * exit_code, or 1 after a message when the output could not be written. */
 int ali_flush(const struct ali_cli *cli, int exit_code);
 
-/* ---- progress -----------------------------------------------------------------------------------
- */
+/* ---- progress --------------------------------------------------------------------------------- */
 
 /* Rewrites one status line on stderr, at most ten times a second; nothing in a pipe. */
 __attribute__((format(printf, 2, 3))) void ali_progress(const struct ali_cli *cli,

@@ -76,8 +76,7 @@ static int run_ls(struct ali_cli *cli, const void *values, char **args)
     return r ? ali_say_error(cli, r) : 0;
 }
 
-/* ---- show -------------------------------------------------------------------------------------
- */
+/* ---- show ------------------------------------------------------------------------------------- */
 
 static int show_breaker(void *ctx, const struct al_breaker_info *breaker)
 {
@@ -139,8 +138,7 @@ static int run_show(struct ali_cli *cli, const void *values, char **args)
     return r ? ali_agent_failed(cli, args[0], r) : 0;
 }
 
-/* ---- add, remove ------------------------------------------------------------------------------
- */
+/* ---- add, remove ------------------------------------------------------------------------------ */
 
 static int report(struct ali_cli *cli, const char *name, int r)
 {

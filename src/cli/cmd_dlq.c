@@ -75,8 +75,7 @@ static int run_ls(struct ali_cli *cli, const void *values, char **args)
     return 0;
 }
 
-/* ---- show -------------------------------------------------------------------------------------
- */
+/* ---- show ------------------------------------------------------------------------------------- */
 
 static int show_letter(void *ctx, const struct al_dead_letter *letter)
 {
@@ -138,8 +137,7 @@ static int run_show(struct ali_cli *cli, const void *values, char **args)
     return r ? letter_failed(cli, &id, r) : 0;
 }
 
-/* ---- redrive, purge -----------------------------------------------------------------------------
- */
+/* ---- redrive, purge --------------------------------------------------------------------------- */
 
 static int keep_recipient(void *ctx, const struct al_dead_letter *letter)
 {

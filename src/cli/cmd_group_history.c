@@ -42,8 +42,7 @@ static json_t *entry_json(const struct al_group_entry *entry)
     return object;
 }
 
-/* ---- history ----------------------------------------------------------------------------------
- */
+/* ---- history ---------------------------------------------------------------------------------- */
 
 struct history_values {
     const char *as, *workflow_id;
@@ -107,8 +106,7 @@ static int run_history(struct ali_cli *cli, const void *values, char **args)
     return r < 0 ? ali_say_group_error(cli, r) : 0;
 }
 
-/* ---- verify -----------------------------------------------------------------------------------
- */
+/* ---- verify ----------------------------------------------------------------------------------- */
 
 struct verify_values {
     const char *as, *file, *expect;

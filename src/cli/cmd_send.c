@@ -231,8 +231,7 @@ static int timeout_of(const struct send_values *values)
     return values->timeout_ms > INT32_MAX ? INT32_MAX : (int)values->timeout_ms;
 }
 
-/* ---- results ----------------------------------------------------------------------------------
- */
+/* ---- results ---------------------------------------------------------------------------------- */
 
 static const char *durability_name(enum al_durability_class durability)
 {

@@ -276,8 +276,7 @@ struct ali_notice {
     struct al_notice notice;
 };
 
-/* ---- the session ------------------------------------------------------------------------------
- */
+/* ---- the session ------------------------------------------------------------------------------ */
 
 struct ali_csession_config {
     struct al_alloc alloc;
@@ -371,8 +370,7 @@ struct ali_csession {
     struct al_client_info stats; /* the counters */
 };
 
-/* ---- lifecycle (session.c) --------------------------------------------------------------------
- */
+/* ---- lifecycle (session.c) -------------------------------------------------------------------- */
 
 /* 0, -AL_E_NOMEM. */
 int ali_csession_new(const struct ali_csession_config *config, struct ali_csession **ret_session);
@@ -413,8 +411,7 @@ void ali_notice_free(struct ali_csession *session, struct ali_notice *notice);
 /* Copies text from the node, cut to ALI_DETAIL_MAX, with a NUL. */
 void ali_detail_set(char ret_text[ALI_DETAIL_MAX + 1], struct al_str text);
 
-/* ---- sending (outbox.c, channel.c) --------------------------------------------------------------
- */
+/* ---- sending (outbox.c, channel.c) ------------------------------------------------------------ */
 
 /* A message to be sent. */
 struct ali_send {
