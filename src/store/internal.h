@@ -27,7 +27,7 @@
 #define ALI_READ_CHUNK      (2u << 20)  /* recovery reads this much at once */
 #define ALI_WATCH_BYTES     (128u << 10) /* appended between two looks at the space */
 #define ALI_ZERO_SLICE      (1u << 20)   /* maintain writes this much at once */
-#define ALI_FREE_MAX        16u          /* prepared segments kept at most */
+#define ALI_FREE_MAX        32u /* prepared segments kept at most: 1 GiB of the default size */
 #define ALI_INDEX_IS_BATCH  0x80000000u
 
 /* ---- batches ---------------------------------------------------------------------------- */
@@ -176,8 +176,10 @@ struct al_store {
     uint64_t next_number; /* of free- and new- files */
     struct ali_free free_list[ALI_FREE_MAX];
     size_t free_count;
-    size_t free_target;
-    uint64_t durable_shared;                        /* `flushed` for the worker */
+    size_t free_target;        /* prepared ahead by zeroing */
+    size_t free_stock;         /* kept of what is released: begun between the last two snapshots */
+    uint64_t snapshot_segment; /* next_segment_id of the newest snapshot, 0: none */
+    uint64_t durable_shared;   /* `flushed` for the worker */
     uint64_t snapshot_sequence[2], snapshot_lsn[2]; /* newest, older; sequence 0: none */
     uint64_t next_snapshot;
     struct al_snapshot_writer *writer;

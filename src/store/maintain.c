@@ -40,6 +40,16 @@ static bool wants_less(const struct al_store *store)
     return store->free_count > 0 && !al_store_has_space(store);
 }
 
+/* Segments are released in one go after a snapshot and used up one by one until the next. Those
+ * that were not kept would have to be zeroed again: twice the writing. Lock held. */
+static bool wants_stock(const struct al_store *store)
+{
+    size_t between = store->free_stock > 2 ? store->free_stock : 2;
+
+    return store->free_count < store->free_target + between &&
+           store->free_count < ALI_FREE_MAX - 1 && !wants_less(store);
+}
+
 /* Takes one free segment out of the table; NULL if there is none. */
 static struct ali_segment *take_free(struct al_store *store, uint64_t *ret_number, bool *ret_keep)
 {
@@ -52,8 +62,7 @@ static struct ali_segment *take_free(struct al_store *store, uint64_t *ret_numbe
     if (segment) {
         ali_table_remove(&store->table, segment);
         *ret_keep = segment->is_sized && segment->bytes == store->config.segment_bytes &&
-                    store->free_count < store->free_target + 2 &&
-                    store->free_count < ALI_FREE_MAX - 1 && !wants_less(store);
+                    wants_stock(store);
         *ret_number = store->next_number++;
     }
     ali_unlock(store);

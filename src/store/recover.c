@@ -539,6 +539,7 @@ static int set_state(struct recovery *rec)
     store->next_segment_id = highest(&rec->names[ALI_NAME_JOURNAL]) + 1;
     if (rec->have_snapshot && rec->snapshot.header.next_segment_id > store->next_segment_id)
         store->next_segment_id = rec->snapshot.header.next_segment_id;
+    store->snapshot_segment = rec->have_snapshot ? rec->snapshot.header.next_segment_id : 0;
     store->next_number = highest(&rec->names[ALI_NAME_FREE]) + 1;
     if (highest(&rec->names[ALI_NAME_NEW]) >= store->next_number)
         store->next_number = highest(&rec->names[ALI_NAME_NEW]) + 1;

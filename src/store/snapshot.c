@@ -316,6 +316,8 @@ static void publish(struct al_snapshot_writer *writer)
     store->snapshot_sequence[0] = writer->header.sequence;
     store->snapshot_lsn[0] = writer->header.lsn;
     store->passed_over = false;
+    store->free_stock = (size_t)(writer->header.next_segment_id - store->snapshot_segment);
+    store->snapshot_segment = writer->header.next_segment_id;
     for (size_t i = 0; i < store->table.count; i++) {
         struct ali_segment *segment = store->table.list[i];
 

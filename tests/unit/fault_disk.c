@@ -162,6 +162,7 @@ static int fault_open(struct al_disk *disk, const char *name, unsigned flags,
             inode++;
         assert_true(inode < (int)FAULT_FILES);
         fault->inodes[inode].is_used = true;
+        fault->made++;
         add_op(fault, "", name, inode);
     }
     file = malloc(sizeof(*file));

@@ -54,6 +54,8 @@ struct fault_disk {
     size_t op_count;
     unsigned open_files;
 
+    uint64_t made; /* files created so far */
+
     unsigned count_mask; /* which calls are counted */
     uint64_t calls;      /* counted so far */
     uint64_t fail_at;    /* counted call that fails; 0: none */
