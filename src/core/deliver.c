@@ -669,15 +669,15 @@ int ali_read_done(struct al_node *node, const struct al_event *event)
 {
     struct ali_stream *stream;
     struct ali_read read;
-    uint32_t i = 0;
+    uint32_t place = (uint32_t)event->request - 1;
     ali_ref ref;
 
-    while (i < node->v.read_count && node->v.reads[i].request != event->request)
-        i++;
-    if (i == node->v.read_count)
+    if (!al_pool_has(&node->v.reads, place))
         return 0;
-    read = node->v.reads[i];
-    node->v.reads[i] = node->v.reads[--node->v.read_count];
+    read = *(struct ali_read *)al_pool_at(&node->v.reads, place);
+    if (read.request != event->request)
+        return 0;
+    al_pool_put(&node->v.reads, place);
     if (read.kind != ALI_READ_STREAM && read.kind != ALI_READ_AGAIN)
         return ali_query_read_done(node, &read, event);
     ref = ali_find_stream(node, read.stream);

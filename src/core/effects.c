@@ -78,25 +78,17 @@ int ali_effect_read(struct al_node *node, struct ali_read *read, const uint64_t 
 {
     struct al_effects *effects = node->v.effects;
     size_t from = effects->data.size;
-    int r;
+    uint32_t place;
+    int r = al_pool_reserve(&node->v.reads, 1);
 
-    if (node->v.read_count == node->v.read_cap) {
-        uint32_t cap = node->v.read_cap ? node->v.read_cap * 2 : 16;
-        struct ali_read *reads =
-            node->alloc.realloc_fn(node->alloc.ctx, node->v.reads,
-                                   node->v.read_cap * sizeof(*reads), cap * sizeof(*reads));
-
-        if (!reads)
-            return -AL_E_NOMEM;
-        node->v.reads = reads;
-        node->v.read_cap = cap;
-    }
-    r = ali_effects_room(node, count * sizeof(*lsns));
+    if (r == 0)
+        r = ali_effects_room(node, count * sizeof(*lsns));
     if (r < 0)
         return r;
     (void)al_buf_put(&effects->data, lsns, count * sizeof(*lsns));
-    read->request = ++node->v.next_request;
-    node->v.reads[node->v.read_count++] = *read;
+    place = al_pool_take(&node->v.reads);
+    read->request = ++node->v.read_count << 32 | (place + 1); /* never 0 */
+    *(struct ali_read *)al_pool_at(&node->v.reads, place) = *read;
     effects->list[effects->count++] = (struct al_effect){.type = AL_EFFECT_READ,
                                                          .lsn = read->request,
                                                          .offset = from,

@@ -89,6 +89,7 @@ static void init_tables(struct al_node *node)
     al_index_init(&node->v.watch_places, alloc);
     al_index_init(&node->v.snapshot.kept_index, alloc);
     al_pool_init(&node->v.watches, alloc, sizeof(struct ali_waiter), 6);
+    al_pool_init(&node->v.reads, alloc, sizeof(struct ali_read), 6);
     al_recent_init(&node->d.ids, alloc, sizeof(struct ali_recent_id), node->config.records_max);
     al_recent_init(&node->d.ended, alloc, sizeof(struct ali_ended), node->config.records_max);
     al_recent_init(&node->d.keys, alloc, sizeof(struct ali_key), node->config.dedup_max);
@@ -186,7 +187,7 @@ void al_node_free(struct al_node *node)
     al_alloc_free(&node->alloc, node->v.conn_serials,
                   node->v.conn_cap * sizeof(*node->v.conn_serials));
     al_alloc_free(&node->alloc, node->v.dirty, node->v.dirty_cap * sizeof(*node->v.dirty));
-    al_alloc_free(&node->alloc, node->v.reads, node->v.read_cap * sizeof(*node->v.reads));
+    al_pool_deinit(&node->v.reads);
     al_alloc_free(&node->alloc, node->v.metrics, node->v.metric_cap * sizeof(*node->v.metrics));
     al_alloc_free(&node->alloc, node->v.live, node->v.live_cap * sizeof(*node->v.live));
     al_alloc_free(&node->alloc, node->v.prepared_label, node->v.prepared_size);

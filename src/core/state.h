@@ -482,7 +482,8 @@ enum ali_read_kind {
     ALI_READ_REPLAY
 };
 struct ali_read {
-    uint64_t request; /* of the READ effect */
+    uint64_t
+        request; /* of the READ effect: a number of its own above, its place in the lower half */
     enum ali_read_kind kind;
     uint32_t conn, conn_serial, client_request;
     uint32_t stream;
@@ -635,9 +636,8 @@ struct al_node {
         struct ali_ack_run acks;
         ali_ref *dirty; /* agents to pump at the end of the step */
         uint32_t dirty_count, dirty_cap;
-        struct ali_read *reads; /* outstanding */
-        uint32_t read_count, read_cap;
-        uint64_t next_request;
+        struct al_pool reads; /* outstanding */
+        uint64_t read_count;  /* since the start */
         uint64_t lease_counter;
         uint64_t random;
         struct ali_metric *metrics;
