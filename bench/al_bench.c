@@ -50,7 +50,8 @@ static const char *const USAGE =
     "usage: al_bench [OPTION]... [WORKLOAD]...\n"
     "Measures agentlinkd in turns with a floor: the least that a durable broker has to do.\n"
     "\n"
-    "workloads: w1-win256 w1-win4096 w2 w3 w4 w5-group16 timers; without any: all that have a bar\n"
+    "workloads: w1-win256 w1-win4096 w2 w3 w4 w5-group16 duplicates timers;\n"
+    "           without any: all that have a bar\n"
     "  --pairs N       turns per workload (5; ratios that are quoted need 10)\n"
     "  --seconds S     length of one run (1.5)\n"
     "  --patience S    longest wait for a quiet machine before each run (3)\n"
@@ -267,7 +268,8 @@ static void take_arguments(int argc, char **argv)
         take_option(option, optarg);
     options.names = optind < argc ? argv + optind : NULL;
     for (int i = optind; i < argc; i++) {
-        bool is_known = !strcmp(argv[i], "w4") || !strcmp(argv[i], "timers");
+        bool is_known =
+            !strcmp(argv[i], "w4") || !strcmp(argv[i], "duplicates") || !strcmp(argv[i], "timers");
 
         for (size_t k = 0; k < sizeof(workloads) / sizeof(workloads[0]); k++)
             is_known |= !strcmp(argv[i], workloads[k].name);
@@ -293,6 +295,8 @@ int main(int argc, char **argv)
             run_workload(&workloads[i]);
     if (is_named("w4"))
         ali_memory_measure(options.pairs < MEMORY_RUNS ? options.pairs : MEMORY_RUNS, BACKLOG);
+    if (is_named("duplicates"))
+        ali_duplicates_measure(options.pairs);
     if (is_named("timers"))
         ali_timers_measure(options.pairs, options.seconds, TIMERS);
     missed = ali_report_bars(isatty(STDOUT_FILENO) != 0);

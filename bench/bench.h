@@ -43,6 +43,8 @@ void ali_payload_init(void);
 uint64_t ali_cpu_ns(pid_t pid);
 /* CPU time that this machine has used so far, for all processes and the kernel. */
 uint64_t ali_cpu_machine_ns(void);
+/* KiB that the process has had written to disks so far; 0 when it is gone. */
+double ali_written_kib(pid_t pid);
 /* Resident memory in KiB. */
 double ali_rss_kib(pid_t pid);
 /* Waits until the machine is nearly idle, at most ali_patience seconds. */
@@ -121,6 +123,7 @@ struct bench_link {
     struct bench_run *run;
     uint8_t *frame; /* agentlink: the PUBLISH frame of this link, filled in per message */
     size_t frame_size;
+    size_t key_at; /* agentlink: where the key stands in it */
     uint64_t salt; /* agentlink: makes message ids of this link differ from all others */
 };
 
@@ -146,11 +149,19 @@ bool ali_link_read_more(struct bench_link *link);
 
 /* ---- work.c: one run --------------------------------------------------------------------- */
 
+/* Idempotency keys of publishes: the message's number. */
+enum bench_keys {
+    BENCH_KEYS_NONE,
+    BENCH_KEYS_NEW,   /* each is new to the node; acks carry a response */
+    BENCH_KEYS_AGAIN, /* each was there before and is answered with that response */
+};
+
 struct bench_run {
     const struct bench_peer *peer;
-    size_t size;           /* payload bytes */
-    bool tell_end;         /* publishes ask for the end notice */
-    bool later;            /* publishes carry a far time: timers.c */
+    size_t size;   /* payload bytes */
+    bool tell_end; /* publishes ask for the end notice */
+    bool later;    /* publishes carry a far time: timers.c */
+    enum bench_keys keys;
     const char *recipient; /* agent or group that is sent to */
     unsigned copies;       /* members of the group, each of which gets every message; otherwise 1 */
     uint64_t notices;      /* messages that the node made itself: acked, not counted */
@@ -178,6 +189,7 @@ struct bench_load {
     uint64_t messages; /* 0: `seconds` decide */
     bool consume;      /* with a consumer */
     bool later;        /* every message waits for a time far ahead */
+    enum bench_keys keys;
     const char *recipient;
     unsigned members; /* 0: the recipient is an agent; otherwise a group with so many */
 };
@@ -248,6 +260,8 @@ int ali_floor_main(const char *address, const char *file);
 void ali_memory_measure(unsigned repeats, uint64_t backlog);
 /* W1 beside `timers` messages that wait for a time, against W1 without; `pairs` times. */
 void ali_timers_measure(unsigned pairs, double seconds, uint64_t timers);
+/* W6: keyed sends against the same again, answered with the stored response; `pairs` times. */
+void ali_duplicates_measure(unsigned pairs);
 /* Prints the ratio rows of one workload. */
 void ali_report_ratios(const char *workload, size_t size);
 /* Compares what was measured with every bar; a table of figure, bar and verdict for people if

@@ -16,6 +16,8 @@
 #define LEASE_MS       60000u
 #define CHANNEL        1u
 #define MEMBER_REQUEST 1000u /* request number of the first member's ATTACH */
+#define KEY_SIZE       16u
+#define RESPONSE       "the response that a duplicate gets as well: its bytes never change"
 #define LATER_MS       (7ull * 24 * 3600 * 1000)
 
 /* Where the changing parts of the ready-made PUBLISH stand. */
@@ -125,7 +127,9 @@ static void add_agent(struct bench_link *link, const char *name)
 static void make_frame(struct bench_link *link)
 {
     const struct bench_run *run = link->run;
+    const char key[KEY_SIZE + 1] = "the number, hex.";
     struct al_msg_envelope envelope = {.timestamp_ms = ali_wall_ms(),
+                                       .key = al_str_of(key, run->keys ? KEY_SIZE : 0),
                                        .payload = al_str_of(ali_payload_at(0), run->size)};
     struct al_msg_publish publish = {.channel = CHANNEL,
                                      .flags = run->tell_end ? AL_PUBLISH_NOTIFY : 0};
@@ -140,6 +144,9 @@ static void make_frame(struct bench_link *link)
     link->salt = ali_now_ns() * 0x9e3779b97f4a7c15u;
     link->frame = outer.data;
     link->frame_size = outer.size;
+    if (run->keys)
+        link->key_at =
+            (size_t)((uint8_t *)memmem(outer.data, outer.size, key, KEY_SIZE) - outer.data);
     al_buf_deinit(&inner);
 }
 
@@ -179,6 +186,9 @@ static void publish(struct bench_link *link, uint64_t number, uint64_t now_ns)
     if (run->later) /* every second one expires far ahead, the others come due */
         al_put64(out + TTL_AT + (number & 1 ? 8 : 0),
                  number & 1 ? ali_wall_ms() + LATER_MS : LATER_MS);
+    if (run->keys)
+        for (unsigned i = 0; i < KEY_SIZE; i++)
+            out[link->key_at + i] = (uint8_t) "0123456789abcdef"[number >> (60 - 4 * i) & 15];
     al_put64(id, al_get64(ali_payload_at(number) + 64) ^ link->salt);
     memcpy(id + 8, &number, 8);
     id[6] = 0x40 | (id[6] & 0x0f); /* the form of a version 4 UUID */
@@ -226,12 +236,25 @@ static void take_delivery(struct bench_link *link, struct al_str body)
     ack.stream = deliver.stream;
     ack.seq = deliver.seq;
     ack.lease = deliver.lease;
+    if (link->run->keys)
+        ack.response = al_str_c(RESPONSE);
     size = al_size_ack(&ack);
     out = ali_buf_room(&link->out, AL_WIRE_HEADER_SIZE + size);
     al_put32(out, (uint32_t)size);
     al_put32(out + 4, AL_MSG_ACK);
     (void)al_encode_ack(out + AL_WIRE_HEADER_SIZE, &ack);
     link->out.end += AL_WIRE_HEADER_SIZE + size;
+}
+
+static void take_end(struct bench_link *link, struct al_str body)
+{
+    struct al_msg_end end;
+
+    if (al_decode_end(body, &end) < 0)
+        ali_fail("agentlink: END is malformed");
+    if (link->run->keys && !al_str_eq(end.response, al_str_c(RESPONSE)))
+        ali_fail("agentlink: a duplicate was not answered with the first response");
+    link->run->ended++;
 }
 
 static void parse(struct bench_link *link)
@@ -244,8 +267,10 @@ static void parse(struct bench_link *link)
         switch (frame.type) {
         case AL_MSG_RECEIPT:
             if (al_decode_receipt(frame.body, &receipt) < 0 ||
-                receipt.durability != AL_DURABILITY_LOCAL || receipt.duplicate)
-                ali_fail("agentlink: RECEIPT is malformed, not durable or of a duplicate");
+                receipt.durability != AL_DURABILITY_LOCAL ||
+                receipt.duplicate != (link->run->keys == BENCH_KEYS_AGAIN))
+                ali_fail("agentlink: RECEIPT is malformed, not durable, or of a duplicate where "
+                         "none should be, or of none where one should");
             ali_run_confirmed(link, receipt.count);
             break;
         case AL_MSG_ATTACHED:
@@ -260,7 +285,7 @@ static void parse(struct bench_link *link)
             link->run->acked += acked.count;
             break;
         case AL_MSG_END:
-            link->run->ended++;
+            take_end(link, frame.body);
             break;
         default:
             fail_frame(&frame);

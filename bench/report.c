@@ -32,6 +32,7 @@ static const struct bar {
     {"w4-memory", 0, "start_to_ready", NULL, 50, false, 1, "ms", "start to ready, empty"},
     {"w4-memory", 256, "recover_to_ready", NULL, 200, false, 1, "ms",
      "kill -9 with backlog to ready"},
+    {"w6-duplicate", 256, "ratio_fresh", NULL, 1, true, 1, "x", "duplicate answered / fresh send"},
     {"w1-timers", 256, "ratio_no_timers", NULL, 0.95, true, 1, "x", "W1 beside 1,000,000 timers"},
 };
 

@@ -161,6 +161,22 @@ double ali_rss_kib(pid_t pid)
     return kib;
 }
 
+double ali_written_kib(pid_t pid)
+{
+    char path[64], line[256];
+    double bytes = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/io", (int)pid);
+    file = pid > 0 ? fopen(path, "re") : NULL;
+    while (file && fgets(line, sizeof(line), file))
+        if (sscanf(line, "write_bytes: %lf", &bytes) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return bytes / 1024;
+}
+
 double ali_patience = 3;
 
 void ali_wait_quiet(void)

@@ -46,13 +46,15 @@ void ali_run_received(struct bench_run *run, const uint8_t *payload, size_t size
                  (unsigned long long)number);
     run->seen[bit >> 3] |= (uint8_t)(1u << (bit & 7));
     run->received++;
-    ali_times_add(&run->receive_times, ali_now_ns() - sent_ns);
+    if (sent_ns)
+        ali_times_add(&run->receive_times, ali_now_ns() - sent_ns);
 }
 
 /* ---- what was used ----------------------------------------------------------------------- */
 
 struct usage {
     uint64_t server_ns, client_ns, machine_ns, at_ns;
+    double written_kib;
 };
 
 static struct usage usage_now(pid_t server)
@@ -60,7 +62,8 @@ static struct usage usage_now(pid_t server)
     return (struct usage){.server_ns = ali_cpu_ns(server),
                           .client_ns = ali_cpu_ns(getpid()),
                           .machine_ns = ali_cpu_machine_ns(),
-                          .at_ns = ali_now_ns()};
+                          .at_ns = ali_now_ns(),
+                          .written_kib = ali_written_kib(server)};
 }
 
 /* other_cpu is what neither server nor client used, flushing in the kernel included: it tells
@@ -76,9 +79,12 @@ static void usage_rows(const struct bench_server *server, const struct bench_loa
     double other = 100 * (machine_us - server_us - client_us) / wall_us;
     const char *peer = server->peer->name;
 
-    if (server->pid > 0)
+    if (server->pid > 0) {
         ali_row_add(peer, load->workload, load->size, "server_cpu_per_msg",
                     server_us / (double)messages, "us");
+        ali_row_add(peer, load->workload, load->size, "server_written_per_msg",
+                    (after.written_kib - before->written_kib) * 1024 / (double)messages, "B");
+    }
     ali_row_add(peer, load->workload, load->size, "client_cpu_per_msg",
                 client_us / (double)messages, "us");
     ali_row_add(peer, load->workload, load->size, "other_cpu", other > 0 ? other : 0, "%core");
@@ -92,6 +98,8 @@ static void run_init(struct bench_run *run, const struct bench_server *server,
     *run = (struct bench_run){.peer = server->peer,
                               .size = load->size,
                               .later = load->later,
+                              .keys = load->keys,
+                              .tell_end = load->keys == BENCH_KEYS_AGAIN,
                               .recipient = load->recipient,
                               .copies = load->members ? load->members : 1,
                               .seen_cap = MESSAGES_MAX};
@@ -135,7 +143,8 @@ static struct bench_link *open_consumer(const struct bench_server *server, struc
 static void publish_one(struct bench_link *link, uint64_t now_ns)
 {
     link->sent_ns = now_ns;
-    link->run->peer->publish(link, link->run->sent, now_ns);
+    /* A duplicate has the same payload as its first, so no time. */
+    link->run->peer->publish(link, link->run->sent, link->run->keys ? 0 : now_ns);
     link->published++;
     link->in_flight++;
     link->run->sent++;
@@ -184,7 +193,7 @@ static bool is_done(const struct bench_run *run, const struct bench_load *load, 
 {
     uint64_t copies = goal * run->copies;
 
-    return run->confirmed >= goal &&
+    return run->confirmed >= goal && (!run->tell_end || run->ended >= goal) &&
            (!load->consume || (run->received >= copies && run->acked >= copies + run->notices));
 }
 
