@@ -17,6 +17,16 @@ struct delivery {
     bool redelivered, running, extended;
     uint64_t done_at_ns;
     uint32_t lease_ms;
+    uint64_t run; /* the lease under which its first part was said; 0: no parts */
+    uint32_t said, parts;
+    uint64_t next_part_ns;
+};
+
+/* What it knows of a message that it has dealt with. */
+struct done {
+    uint8_t status; /* 0: not dealt with */
+    uint32_t parts;
+    uint64_t run;
 };
 
 struct consumer {
@@ -30,10 +40,12 @@ struct consumer {
     uint64_t retry_at_ns, pause_until_ns;
     struct delivery queue[QUEUE];
     uint32_t count;
-    uint8_t *processed; /* by message: 1 + status; on its own disk */
+    struct done *processed; /* by message; on its own disk */
     uint32_t processed_cap;
     struct delivery late[8]; /* acks that are sent after the lease was lost */
     uint32_t late_count;
+    struct delivery kept; /* it goes on with its parts when it gets the message again */
+    struct al_buf body;
 };
 
 static void consumer_init(struct sim *sim, struct sim_client *client)
@@ -45,6 +57,7 @@ static void consumer_init(struct sim *sim, struct sim_client *client)
     c->agent = nth % sim->profile.agents;
     c->rude = nth >= sim->profile.agents; /* a second receiver: takes over now and then */
     c->credit = (uint32_t)sim_rand_skewed(&sim->rand, 40);
+    al_buf_init(&c->body, &sim_heap);
     client->role_state = c;
 }
 
@@ -54,20 +67,22 @@ static void consumer_free(struct sim *sim, struct sim_client *client)
 
     (void)sim;
     free(c->processed);
+    al_buf_deinit(&c->body);
     free(c);
 }
 
 /* ---- what it has processed ---------------------------------------------------------------- */
 
-static uint8_t *processed_at(struct consumer *c, uint32_t message)
+static struct done *processed_at(struct consumer *c, uint32_t message)
 {
     if (message >= c->processed_cap) {
         uint32_t cap = c->processed_cap ? c->processed_cap : 256;
 
         while (cap <= message)
             cap *= 2;
-        c->processed = sim_xrealloc(c->processed, cap);
-        memset(c->processed + c->processed_cap, 0, cap - c->processed_cap);
+        c->processed = sim_xrealloc(c->processed, cap * sizeof(*c->processed));
+        memset(c->processed + c->processed_cap, 0,
+               (cap - c->processed_cap) * sizeof(*c->processed));
         c->processed_cap = cap;
     }
     return &c->processed[message];
@@ -134,6 +149,7 @@ static void consumer_crashed(struct sim *sim, struct sim_client *client)
     (void)sim;
     drop_queue(c);
     c->late_count = 0;
+    c->kept.run = 0;
 }
 
 /* ---- settling ----------------------------------------------------------------------------- */
@@ -147,6 +163,7 @@ static void send_ack(struct sim *sim, struct sim_client *client, const struct de
                            .lease = d->lease,
                            .status = (uint8_t)status,
                            .flags = cumulative ? AL_ACK_CUMULATIVE : 0};
+    struct consumer *c = client->role_state;
     char text[32] = "";
 
     if (d->seq && d->message != SIM_NONE && d->message % 3) {
@@ -154,7 +171,28 @@ static void send_ack(struct sim *sim, struct sim_client *client, const struct de
         m.response = al_str_c(text);
         m.response_type = al_str_c("text/plain");
     }
+    if (d->parts) {
+        sim_parts_response(&sim->ledger->messages[d->message], d->run, d->parts, m.response,
+                           &c->body);
+        m.response = al_str_of(c->body.data, c->body.size);
+        m.response_type = al_str_c(AL_PARTS_TYPE);
+    }
     SIM_PUT(sim, client, ack, &m);
+}
+
+static void send_part(struct sim *sim, struct sim_client *client, const struct delivery *d,
+                      uint32_t part)
+{
+    struct al_msg_part m = {.agent = d->agent,
+                            .stream = d->stream,
+                            .seq = d->seq,
+                            .lease = d->lease,
+                            .attempt = d->run,
+                            .part = part};
+    uint8_t text[SIM_PART_SIZE];
+
+    m.data = al_str_of(text, sim_part_text(&sim->ledger->messages[d->message], d->run, part, text));
+    SIM_PUT(sim, client, part, &m);
 }
 
 static void send_nack(struct sim *sim, struct sim_client *client, const struct delivery *d)
@@ -194,11 +232,16 @@ static void finish(struct sim *sim, struct sim_client *client, uint32_t index)
     else if (sim_chance(sim, 100))
         status = AL_STATUS_PARTIAL;
     if (status != AL_STATUS_FAILED && d.message != SIM_NONE)
-        *processed_at(c, d.message) = (uint8_t)status;
+        *processed_at(c, d.message) = (struct done){(uint8_t)status, d.parts, d.run};
+    while (d.said < d.parts)
+        send_part(sim, client, &d, ++d.said);
     send_ack(sim, client, &d, status, false);
     if (sim->faults_on && sim_chance(sim, p->duplicate_frame)) {
         sim->tally.fault[SIM_FAULT_DUPLICATE_FRAME]++;
-        send_ack(sim, client, &d, status, sim_chance(sim, 500));
+        if (d.parts && sim_chance(sim, 500)) /* one more, behind the end mark: refused */
+            send_part(sim, client, &d, d.parts + 1);
+        else
+            send_ack(sim, client, &d, status, sim_chance(sim, 500));
     }
 }
 
@@ -207,14 +250,35 @@ static bool settle_known(struct sim *sim, struct sim_client *client, uint32_t in
 {
     struct consumer *c = client->role_state;
     struct delivery d = c->queue[index];
-    uint8_t status = d.message == SIM_NONE ? 0 : *processed_at(c, d.message);
+    struct done done = {0};
 
-    if (!status || !d.redelivered || sim_chance(sim, sim->profile.no_processed))
+    if (d.message != SIM_NONE)
+        done = *processed_at(c, d.message);
+    if (!done.status || !d.redelivered || sim_chance(sim, sim->profile.no_processed))
         return false;
     remove_delivery(c, index);
     sim_handler_skipped(sim, d.stream, d.seq, d.lease);
-    send_ack(sim, client, &d, status, false);
+    d.run = done.run;
+    d.parts = done.parts;
+    send_ack(sim, client, &d, done.status, false);
     return true;
+}
+
+/* Whether the reply comes in parts, and how many. */
+static void plan_parts(struct sim *sim, struct consumer *c, struct delivery *d)
+{
+    struct sim_message *message = &sim->ledger->messages[d->message];
+
+    if (c->kept.run && c->kept.message == d->message && c->kept.run == message->run) {
+        d->run = c->kept.run;
+        d->said = c->kept.said;
+        d->parts = d->said + (uint32_t)sim_rand_skewed(&sim->rand, 4);
+    } else if (message->run != d->lease) { /* otherwise the name is taken: it was handed on */
+        d->run = message->run = d->lease;
+        d->parts = (uint32_t)sim_rand_skewed(&sim->rand, 6);
+    }
+    c->kept.run = 0;
+    d->next_part_ns = sim->mono_ns;
 }
 
 static void start_handler(struct sim *sim, struct sim_client *client, uint32_t index)
@@ -227,6 +291,8 @@ static void start_handler(struct sim *sim, struct sim_client *client, uint32_t i
     if (sim->load_on && sim_chance(sim, sim->profile.slow_handler))
         took += (uint64_t)d->lease_ms * AL_NS_PER_MS * sim_rand_range(&sim->rand, 5, 25) / 10;
     d->done_at_ns = sim->mono_ns + took;
+    if (d->message != SIM_NONE && sim->ledger->messages[d->message].wants_parts)
+        plan_parts(sim, c, d);
     sim_note(sim, "client % works on %:%", client->index, d->stream, d->seq);
     sim_handler_started(sim, d->stream, d->seq, d->lease, d->redelivered);
 }
@@ -250,6 +316,14 @@ static void extend(struct sim *sim, struct sim_client *client, struct delivery *
     SIM_PUT(sim, client, extend, &m);
 }
 
+static void say_parts(struct sim *sim, struct sim_client *client, struct delivery *d)
+{
+    if (d->said == d->parts || sim->mono_ns < d->next_part_ns)
+        return;
+    send_part(sim, client, d, ++d->said);
+    d->next_part_ns = sim->mono_ns + sim_rand_below(&sim->rand, d->done_at_ns - sim->mono_ns + 1);
+}
+
 /* Lets time pass for the queue: handlers start, end, are extended. */
 static void run_handlers(struct sim *sim, struct sim_client *client)
 {
@@ -264,6 +338,8 @@ static void run_handlers(struct sim *sim, struct sim_client *client)
             i = 0;
             continue;
         }
+        if (d->running)
+            say_parts(sim, client, d);
         if (d->running && !d->extended &&
             d->done_at_ns - sim->mono_ns > d->lease_ms / 2 * AL_NS_PER_MS &&
             sim_chance(sim, sim->profile.extend / 20 + 1))
@@ -284,8 +360,12 @@ static uint64_t next_wake(struct sim *sim, const struct consumer *c)
     uint64_t at = sim->mono_ns + 20 * AL_NS_PER_MS;
 
     for (uint32_t i = 0; i < c->count && c->attached; i++) {
-        if (c->queue[i].running && c->queue[i].done_at_ns < at)
-            at = c->queue[i].done_at_ns;
+        const struct delivery *d = &c->queue[i];
+
+        if (d->running && d->said < d->parts && d->next_part_ns < at)
+            at = d->next_part_ns;
+        if (d->running && d->done_at_ns < at)
+            at = d->done_at_ns;
     }
     return at > sim->mono_ns ? at - sim->mono_ns : 1000;
 }
@@ -344,6 +424,8 @@ static void recall(struct sim *sim, struct consumer *c, uint32_t stream, uint64_
         }
         if (d->running && c->late_count < 8 && sim_chance(sim, sim->profile.late_ack))
             c->late[c->late_count++] = *d;
+        else if (d->running && d->said && sim_chance(sim, 500))
+            c->kept = *d;
         remove_delivery(c, i);
     }
 }
@@ -360,6 +442,10 @@ static void send_late(struct sim *sim, struct sim_client *client)
         }
         if (sim->faults_on && c->attached && c->late[i].agent == c->number) {
             sim->tally.fault[SIM_FAULT_LATE_FRAME]++;
+            if (c->late[i].said < c->late[i].parts) {
+                sim->tally.reached[SIM_REACHED_PART_LATE]++;
+                send_part(sim, client, &c->late[i], c->late[i].said + 1);
+            }
             send_ack(sim, client, &c->late[i], AL_STATUS_SUCCESS, sim_chance(sim, 200));
         }
         c->late[i] = c->late[--c->late_count];

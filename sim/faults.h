@@ -1,4 +1,5 @@
-/* faults.h - every kind of fault the simulator makes, by name, and the tally of one run. */
+/* faults.h - every kind of fault the simulator makes and the situations it must reach, by name, and
+ * the tally of one run. */
 #ifndef AL_SIM_FAULTS_H
 #define AL_SIM_FAULTS_H
 
@@ -41,8 +42,21 @@ enum sim_fault {
         SIM_FAULT_COUNT
 };
 
+/* X(symbol, text): situations that a range of seeds must reach, or its checks check nothing. */
+#define SIM_SITUATIONS(X)                        \
+    X(PART, "part of a reply passed on")         \
+    X(PARTS_END, "end of a reply in parts told") \
+    X(PART_LATE, "part said under a lease that was lost")
+
+enum sim_situation {
+#define AL_X(symbol, text) SIM_REACHED_##symbol,
+    SIM_SITUATIONS(AL_X)
+#undef AL_X
+        SIM_REACHED_COUNT
+};
+
 struct sim_tally {
-    uint64_t fault[SIM_FAULT_COUNT];
+    uint64_t fault[SIM_FAULT_COUNT], reached[SIM_REACHED_COUNT];
 };
 
 #endif

@@ -30,6 +30,7 @@ void sim_ledger_free(struct sim_ledger *ledger)
         free(ledger->groups[g].entries);
     free(ledger->firings);
     free(ledger->pending);
+    free(ledger->said);
     free(ledger);
 }
 
@@ -81,6 +82,7 @@ void sim_message_envelope(const struct sim *sim, const struct sim_message *messa
     struct al_msg_envelope m = {.message_id = message->id, .timestamp_ms = SIM_WALL_START};
     uint64_t seed = sim_mix64(sim->seed ^ (message->key ? message->key * 977u + message->body
                                                         : message->number + 1000003u));
+    static const uint8_t wants_parts[] = {AL_EXT_PARTS, 0, 1, 0, '1'};
     char key[16];
     uint8_t *payload = sim_xrealloc(NULL, message->size + 8);
     size_t size;
@@ -94,6 +96,8 @@ void sim_message_envelope(const struct sim *sim, const struct sim_message *messa
     if (message->key)
         m.key = al_str_c(key);
     m.content_type = al_str_c("application/octet-stream");
+    if (message->wants_parts)
+        m.ext = al_str_of(wants_parts, sizeof(wants_parts));
     m.payload = al_str_of(payload, message->size);
     size = al_size_envelope(&m);
     al_buf_clear(ret_envelope);
@@ -490,14 +494,20 @@ static bool end_is_possible(const struct sim_message *message, const struct sim_
 }
 
 static void check_answer(struct sim *sim, const struct sim_message *message,
-                         const struct al_msg_end *m)
+                         const struct sim_slot *slot, const struct al_msg_end *m)
 {
+    struct al_str response;
     char text[32];
 
-    if (m->response.n == 0 || (m->state != AL_STATE_DELIVERED && m->state != AL_STATE_PARTIAL))
+    if (m->state != AL_STATE_DELIVERED && m->state != AL_STATE_PARTIAL)
+        return;
+    if (!sim_parts_check_end(sim, message, slot, m, &response))
+        sim_fail(sim, "the end of message %u comes with another end mark than the ack had",
+                 message->number);
+    if (response.n == 0)
         return;
     sim_message_response(message, m->state == AL_STATE_DELIVERED ? 1 : 2, text);
-    if (!al_str_eq(m->response, al_str_c(text)))
+    if (!al_str_eq(response, al_str_c(text)))
         sim_fail(sim, "the end of message %u comes with a wrong response", message->number);
 }
 
@@ -524,7 +534,7 @@ void sim_told_end(struct sim *sim, const struct al_msg_end *m)
     if (message->to >= SIM_AGENTS)
         sim_group_told_end(sim, message, m->state);
     else if (message->flags & AL_PUBLISH_NOTIFY)
-        check_answer(sim, message, m);
+        check_answer(sim, message, slot, m);
     if (message->to < SIM_AGENTS)
         told_ended(sim, slot, m->stream, m->seq, m->state);
     message->end_told = true;

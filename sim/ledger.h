@@ -37,6 +37,12 @@ struct sim_message {
     bool delivered;          /* a client got it */
     uint32_t missing_before; /* as it was told */
     uint64_t group_seq;      /* to a group: where somebody saw it, 0 */
+    /* replies in parts */
+    bool wants_parts;
+    uint64_t producer;     /* the tap: under which it was published */
+    uint64_t run;          /* the newest run of parts that a recipient has begun */
+    uint64_t part_attempt; /* what its sender got last: the run, the number of the part */
+    uint32_t part_last;
 };
 
 /* Flags of a slot. */
@@ -62,6 +68,16 @@ struct sim_slot {
     uint64_t given_ns, lease_ns; /* when it was given out, and for how long at least */
     uint8_t tries;               /* good settlements that came in that step */
     uint64_t valid_step;         /* step in which a good settlement came in */
+    uint64_t mark_attempt;       /* the end mark of the newest ack under a good lease */
+    uint32_t mark_count;         /* 0: it had no parts */
+};
+
+/* A PART that came in under a good lease in this step. */
+struct sim_said {
+    uint32_t stream, part;
+    uint64_t seq, attempt;
+    bool acked;       /* behind an ack in the same step */
+    bool must_arrive; /* it has not been passed on, and nothing forbids that */
 };
 
 struct sim_stream {
@@ -178,13 +194,16 @@ struct sim_ledger {
         uint64_t seq;
     } * pending; /* slots with a settlement in this step */
     uint32_t pending_count, pending_cap;
+    struct sim_said *said; /* of this step; the first `said_next` of them are dealt with */
+    uint32_t said_count, said_cap, said_next;
+    uint64_t producers[SIM_CONNS]; /* the producer that a connection has, as far as the tap saw */
     uint64_t receipts, deliveries, starts, redeliveries, acks, ends, records, refusals, letters;
 };
 
 struct sim_ledger *sim_ledger_new(void);
 void sim_ledger_free(struct sim_ledger *ledger);
 
-/* ---- messages ----------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------------------------- */
 
 /* A new message with a number and an id; the caller fills in the rest. */
 struct sim_message *sim_message_new(struct sim *sim);
@@ -224,7 +243,31 @@ void sim_handler_skipped(struct sim *sim, uint32_t stream, uint64_t seq, uint64_
 /* The account at the end: every message that was acknowledged must have met its end. */
 void sim_final_account(struct sim *sim);
 
-/* ---- cancel.c: messages that are taken back --------------------------------------------------- */
+/* ---- parts.c: replies in parts -------------------------------------------------------------- */
+
+#define SIM_PART_SIZE 1208u
+/* What part `part` of a run says; its size. */
+uint32_t sim_part_text(const struct sim_message *message, uint64_t attempt, uint32_t part,
+                       uint8_t ret_text[SIM_PART_SIZE]);
+/* The body of an acknowledgement behind so many parts. */
+void sim_parts_response(const struct sim_message *message, uint64_t attempt, uint32_t count,
+                        struct al_str response, struct al_buf *ret_body);
+/* The tap: a connection has got this producer; a message comes in; a part comes in, goes out; an
+ * ack under a good lease came in, NULL: one without a response. */
+void sim_parts_producer(struct sim *sim, uint32_t conn, uint64_t producer);
+void sim_parts_published(struct sim *sim, uint32_t conn, struct al_str envelope);
+void sim_parts_up(struct sim *sim, const struct al_msg_part *m);
+void sim_parts_down(struct sim *sim, uint32_t conn, const struct al_msg_reply_part *m);
+void sim_parts_acked(struct sim_slot *slot, const struct al_msg_ack *m);
+void sim_parts_step_end(struct sim *sim);
+/* A requester gets a part; its END: false if the end mark is wrong, otherwise the response proper.
+ */
+void sim_told_part(struct sim *sim, const struct al_msg_reply_part *m);
+bool sim_parts_check_end(struct sim *sim, const struct sim_message *message,
+                         const struct sim_slot *slot, const struct al_msg_end *m,
+                         struct al_str *ret_response);
+
+/* ---- cancel.c: messages that are taken back ------------------------------------------------- */
 
 /* Fills in a CANCEL of this message; false: there is nothing to name it by. */
 bool sim_cancel_make(struct sim *sim, uint32_t message, struct al_msg_cancel *ret_m);
@@ -235,7 +278,7 @@ void sim_cancel_up(struct sim *sim, uint32_t conn, const struct al_msg_cancel *m
 void sim_cancel_down(struct sim *sim, uint32_t conn, const struct al_msg_done *m);
 void sim_cancel_deliver(struct sim *sim, const struct al_msg_deliver *m);
 
-/* ---- group_ledger.c: groups ------------------------------------------------------------------- */
+/* ---- group_ledger.c: groups ----------------------------------------------------------------- */
 
 void sim_groups_init(struct sim_ledger *ledger);
 /* A client asks that an agent joins (from_seq as in GROUP_JOIN) or leaves; the number to give back

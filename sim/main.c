@@ -17,6 +17,7 @@
 #define JOBS_MAX     64u
 #define SEED_SECONDS 120u /* a seed that takes longer hangs */
 #define PLANT_SEEDS  400u /* a planted bug must be found within so many */
+#define REACH_SEEDS  200u /* every situation must be reached within so many */
 
 /* ---- plants ------------------------------------------------------------------------------- */
 
@@ -160,6 +161,8 @@ static void add_result(struct totals *t, const struct sim_result *result)
     t->simulated_ms += result->simulated_ms;
     for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
         t->tally.fault[i] += result->tally.fault[i];
+    for (unsigned i = 0; i < SIM_REACHED_COUNT; i++)
+        t->tally.reached[i] += result->tally.reached[i];
 }
 
 static void note_failed(struct totals *t, uint64_t seed)
@@ -168,6 +171,12 @@ static void note_failed(struct totals *t, uint64_t seed)
         t->failed_seed = seed;
     t->failed = true;
 }
+
+static const char *const situations[] = {
+#define AL_X(symbol, text) text,
+    SIM_SITUATIONS(AL_X)
+#undef AL_X
+};
 
 static void print_totals(const struct totals *t, double seconds)
 {
@@ -192,7 +201,25 @@ static void print_totals(const struct totals *t, double seconds)
     for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
         printf("  %-50s %12" PRIu64 " %10.2f\n", texts[i], t->tally.fault[i],
                (double)t->tally.fault[i] / (double)n);
+    printf("situations\n");
+    for (unsigned i = 0; i < SIM_REACHED_COUNT; i++)
+        printf("  %-50s %12" PRIu64 " %10.2f\n", situations[i], t->tally.reached[i],
+               (double)t->tally.reached[i] / (double)n);
     printf("%" PRIu64 " seeds in %.1f s\n", t->seeds, seconds);
+}
+
+/* True if so many seeds have reached every situation: otherwise nothing was checked in it. */
+static bool reached_all(const struct totals *t)
+{
+    bool all = true;
+
+    for (unsigned i = 0; i < SIM_REACHED_COUNT && t->seeds >= REACH_SEEDS; i++) {
+        if (t->tally.reached[i])
+            continue;
+        printf("never reached in %" PRIu64 " seeds: %s\n", t->seeds, situations[i]);
+        all = false;
+    }
+    return all;
 }
 
 static double now_seconds(void)
@@ -312,6 +339,8 @@ static int run_seeds(const struct sim_options *options)
     run_range(options, &totals);
     print_totals(&totals, now_seconds() - begin);
     if (!totals.failed) {
+        if (!reached_all(&totals))
+            return 1;
         printf("all clean\n");
         return 0;
     }

@@ -193,6 +193,8 @@ static void draw_message(struct sim *sim, struct sim_client *client, const struc
         m->flags = AL_PUBLISH_VOLATILE;
         m->ttl_ms = m->due_ms = 0;
     }
+    m->wants_parts =
+        c->to < SIM_AGENTS && (m->flags & AL_PUBLISH_NOTIFY) && sim_chance(sim, p->parts);
 }
 
 static void publish_new(struct sim *sim, struct sim_client *client)
@@ -498,6 +500,7 @@ static void producer_frame(struct sim *sim, struct sim_client *client, const str
         struct al_msg_receipt receipt;
         struct al_msg_refused refused;
         struct al_msg_end end;
+        struct al_msg_reply_part part;
         struct al_msg_error error;
     } m;
 
@@ -522,6 +525,10 @@ static void producer_frame(struct sim *sim, struct sim_client *client, const str
     case AL_MSG_END:
         if (SIM_GET(sim, frame, end, &m.end))
             sim_told_end(sim, &m.end);
+        break;
+    case AL_MSG_REPLY_PART:
+        if (SIM_GET(sim, frame, reply_part, &m.part))
+            sim_told_part(sim, &m.part);
         break;
     case AL_MSG_ERROR:
         if (SIM_GET(sim, frame, error, &m.error))

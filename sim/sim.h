@@ -9,6 +9,7 @@
  *   client.c    what all clients share; producer.c, consumer.c, tool.c, …: the roles
  *   ledger.c    what every client was told: the facts that the node must never contradict
  *   tap.c       watches every frame at the node and checks it against ledger and protocol
+ *   parts.c     replies in parts: what is said, and what must come of it
  *   check.c     shadow journal, replay, corruption trials
  *   run.c       one seed: setup, safety phase, liveness phase, final account */
 #ifndef AL_SIM_SIM_H
@@ -73,7 +74,7 @@ struct sim_profile {
     /* the load */
     uint32_t payload_max, publish_gap_us, window;
     uint32_t keyed, notify, ttl, due, volatile_, priorities, labels;
-    uint32_t ack_fail, nack, slow_handler, late_ack, extend, no_processed;
+    uint32_t ack_fail, nack, slow_handler, late_ack, extend, no_processed, parts;
     /* the faults: mean simulated milliseconds between two; 0: never */
     uint32_t power_cut_ms, kill_ms, conn_lost_ms, client_crash_ms, wall_jump_ms, corrupt_ms;
     uint32_t trial_ms, stall_ms, full_ms;

@@ -84,10 +84,13 @@ void sim_tap_reset(struct sim *sim)
     }
     for (uint32_t n = 0; n < ledger->stream_cap; n++)
         ledger->streams[n].max_out = ledger->streams[n].conn_seq = 0;
+    ledger->said_count = ledger->said_next = 0;
+    memset(ledger->producers, 0, sizeof(ledger->producers));
 }
 
 void sim_tap_closed(struct sim *sim, uint32_t conn)
 {
+    sim->ledger->producers[conn] = 0;
     for (uint32_t i = 0; i < SIM_AGENTS; i++) {
         if (sim->ledger->inboxes[i].conn == conn)
             sim->ledger->inboxes[i].attached = false;
@@ -142,10 +145,13 @@ static void up_ack(struct sim *sim, const struct al_msg_ack *m)
     if (!sim_lease_is_good(sim, slot, m->lease) || m->status > AL_STATUS_FAILED)
         return;
     note_good(sim, m->stream, m->seq, m->status);
+    sim_parts_acked(&stream->slots[m->seq], m);
     for (uint64_t seq = m->seq - 1; (m->flags & AL_ACK_CUMULATIVE) && seq > 0; seq--) {
         slot = &stream->slots[seq];
-        if (slot->tap_generation == sim->ledger->tap_generation && !slot->lease_void && slot->out)
+        if (slot->tap_generation == sim->ledger->tap_generation && !slot->lease_void && slot->out) {
             note_good(sim, m->stream, seq, m->status);
+            sim_parts_acked(&stream->slots[seq], NULL);
+        }
     }
 }
 
@@ -211,6 +217,7 @@ static void down_settled(struct sim *sim, uint32_t conn, const struct al_msg_don
     }
     if (ledger->settles[at].action <= AL_STATUS_FAILED) {
         note_good(sim, message->stream, message->seq, ledger->settles[at].action);
+        sim_parts_acked(slot, NULL);
         slot->lease_void = true;
     } else if (ledger->settles[at].action == AL_SETTLE_NACK) {
         slot->flags |= SIM_SLOT_NACKED;
@@ -237,6 +244,8 @@ static void up_frame(struct sim *sim, uint32_t conn, const struct al_frame *fram
         struct al_msg_credit credit;
         struct al_msg_detach detach;
         struct al_msg_cancel cancel;
+        struct al_msg_publish publish;
+        struct al_msg_part part;
     } m;
     struct sim_inbox *inbox;
 
@@ -256,6 +265,17 @@ static void up_frame(struct sim *sim, uint32_t conn, const struct al_frame *fram
     case AL_MSG_CANCEL:
         if (al_decode_cancel(frame->body, &m.cancel) == 0)
             sim_cancel_up(sim, conn, &m.cancel);
+        break;
+    case AL_MSG_PUBLISH:
+        if (al_decode_publish(frame->body, &m.publish) == 0)
+            sim_parts_published(sim, conn, m.publish.envelope);
+        break;
+    case AL_MSG_PART:
+        if (al_decode_part(frame->body, &m.part) == 0)
+            sim_parts_up(sim, &m.part);
+        break;
+    case AL_MSG_GOODBYE:
+        sim->ledger->producers[conn] = 0;
         break;
     case AL_MSG_ATTACH:
         if (al_decode_attach(frame->body, &m.attach) == 0)
@@ -486,6 +506,8 @@ static void down_frame(struct sim *sim, uint32_t conn, const struct al_frame *fr
         struct al_msg_detached detached;
         struct al_msg_done done;
         struct al_msg_error error;
+        struct al_msg_reply_part part;
+        struct al_msg_producer_ready producer;
     } m;
     struct sim_inbox *inbox;
     int r = 0;
@@ -516,6 +538,12 @@ static void down_frame(struct sim *sim, uint32_t conn, const struct al_frame *fr
             if (m.detached.code == AL_E_NOT_FOUND) /* otherwise the next ATTACHED decides */
                 clear_agent(sim, (uint32_t)(inbox - sim->ledger->inboxes), true);
         }
+    } else if (frame->type == AL_MSG_REPLY_PART &&
+               (r = al_decode_reply_part(frame->body, &m.part)) == 0) {
+        sim_parts_down(sim, conn, &m.part);
+    } else if (frame->type == AL_MSG_PRODUCER_READY &&
+               (r = al_decode_producer_ready(frame->body, &m.producer)) == 0) {
+        sim_parts_producer(sim, conn, m.producer.producer);
     } else if (frame->type == AL_MSG_DONE && (r = al_decode_done(frame->body, &m.done)) == 0) {
         down_settled(sim, conn, &m.done);
         sim_cancel_down(sim, conn, &m.done);
@@ -551,6 +579,7 @@ void sim_tap_step_end(struct sim *sim)
 {
     struct sim_ledger *ledger = sim->ledger;
 
+    sim_parts_step_end(sim);
     for (uint32_t i = 0; i < ledger->pending_count; i++) {
         struct sim_slot *slot = sim_slot(sim, ledger->pending[i].stream, ledger->pending[i].seq);
 

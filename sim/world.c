@@ -188,6 +188,7 @@ static void draw_load(struct sim *sim, struct sim_profile *p)
     p->late_ack = pick(sim, 0, 100, 900);
     p->extend = pick(sim, 0, 100, 900);
     p->no_processed = pick(sim, 500, 100, 900);
+    p->parts = pick(sim, 400, 50, 700);
 }
 
 static void draw_faults(struct sim *sim, struct sim_profile *p)

@@ -45,6 +45,10 @@
     X(COMMIT_IN_PART, "commit-in-part", "a refused commit has changed the state already")          \
     X(KV_UNTOUCHED, "kv-untouched", "a value that changes under a snapshot is not kept for it")    \
     X(ANSWER_LOST, "answer-lost", "a message sent again is told its end without the answer")       \
+    X(PART_STALE, "part-stale", "a part of a reply is passed on whatever its lease")               \
+    X(PART_TWICE, "part-twice", "who waits for an end is passed every part once more")             \
+    X(PART_ASTRAY, "part-astray", "parts go to the receiver of the agent that asks")               \
+    X(PART_UNHEARD, "part-unheard", "parts are passed on for the first attempt only")              \
     X(KEY_FORGOTTEN, "key-forgotten", "snapshots garble idempotency keys")
 
 /* Number of the bit in al_node_config.plants. */

@@ -45,8 +45,8 @@ struct place {
     uint32_t index;
 };
 
-static int find_pushed(struct al_node *node, uint32_t stream_id, uint64_t seq, uint64_t lease,
-                       struct place *ret_place)
+/* Whatever its lease is. */
+static int find_seq(struct al_node *node, uint32_t stream_id, uint64_t seq, struct place *ret_place)
 {
     ali_ref ref = ali_find_stream(node, stream_id);
     struct ali_stream *stream;
@@ -68,9 +68,22 @@ static int find_pushed(struct al_node *node, uint32_t stream_id, uint64_t seq, u
     }
     if (low >= high)
         return -AL_E_LEASE_LOST;
-    if (ali_push_at(stream, low)->lease != lease && !AL_PLANT(node, STALE_LEASE))
-        return -AL_E_LEASE_LOST;
     *ret_place = (struct place){ref, low};
+    return 0;
+}
+
+static int find_pushed(struct al_node *node, uint32_t stream_id, uint64_t seq, uint64_t lease,
+                       struct place *ret_place)
+{
+    struct place place;
+    int r = find_seq(node, stream_id, seq, &place);
+
+    if (r < 0)
+        return r;
+    if (ali_push_at(ali_stream_at(node, place.stream), place.index)->lease != lease &&
+        !AL_PLANT(node, STALE_LEASE))
+        return -AL_E_LEASE_LOST;
+    *ret_place = place;
     return 0;
 }
 
@@ -651,7 +664,8 @@ int ali_handle_extend(struct al_node *node, struct ali_conn *conn, const struct 
  * response. Who is not there now gets them with the end. */
 static int pass_part(struct al_node *node, struct place place, const struct al_msg_part *m)
 {
-    const struct ali_push *push = ali_push_at(ali_stream_at(node, place.stream), place.index);
+    const struct ali_stream *stream = ali_stream_at(node, place.stream);
+    const struct ali_push *push = ali_push_at(stream, place.index);
     struct al_msg_reply_part part = {.message_id = push->id,
                                      .stream = m->stream,
                                      .seq = m->seq,
@@ -663,7 +677,13 @@ static int pass_part(struct al_node *node, struct place place, const struct al_m
         return -AL_E_INVALID;
     if (m->data.n > AL_PART_MAX || m->part > AL_PARTS_MAX)
         return -AL_E_TOO_LARGE;
-    if (push->notify)
+    if (AL_PLANT(node, PART_UNHEARD) && stream->d.attempts)
+        return 0;
+    if (AL_PLANT(node, PART_ASTRAY) && ali_agent_at(node, stream->d.from)->v.conn != AL_REF_NONE)
+        ALI_SEND(node, ali_agent_at(node, stream->d.from)->v.conn, reply_part, &part);
+    else if (push->notify)
+        ali_send_reply_part(node, push->producer, &part);
+    if (AL_PLANT(node, PART_TWICE) && stream->v.watch_count)
         ali_send_reply_part(node, push->producer, &part);
     return 0;
 }
@@ -673,6 +693,8 @@ int ali_handle_part(struct al_node *node, struct ali_conn *conn, const struct al
     struct place place;
     int r = find_leased(node, conn, &(struct leased){LEASED(m)}, &place);
 
+    if (r == -AL_E_LEASE_LOST && AL_PLANT(node, PART_STALE))
+        r = find_seq(node, m->stream, m->seq, &place);
     if (r == 0)
         r = pass_part(node, place, m);
     if (r < 0)
