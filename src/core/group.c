@@ -70,6 +70,16 @@ static int check_removal(const struct al_node *node, const struct ali_group *gro
     return 0;
 }
 
+/* Members that hold a copy are told that it can no longer be acked. */
+static void recall_copies(struct al_node *node, const struct ali_group *group)
+{
+    for (ali_ref m = group->d.members.head; m != AL_REF_NONE;
+         m = ali_member_at(node, m)->d.of_group.next)
+        if (stream_of(node, m)->v.pushed_count)
+            ali_stream_recall(node, ali_member_at(node, m)->d.stream,
+                              ali_push_at(stream_of(node, m), 0)->seq, AL_E_UNKNOWN_GROUP);
+}
+
 int ali_handle_group_remove(struct al_node *node, struct ali_conn *conn,
                             const struct al_msg_group_remove *m)
 {
@@ -84,6 +94,7 @@ int ali_handle_group_remove(struct al_node *node, struct ali_conn *conn,
         r = check_removal(node, group, m->flags & 1);
     if (r == 0) {
         record.group = ali_agent_at(node, group->d.agent)->d.id;
+        recall_copies(node, group);
         r = ali_commit(node, ALI_REC_GROUP_REMOVE, &record);
     }
     ali_send_done(node, conn, m->request, r, r == 0);

@@ -426,6 +426,25 @@ static void test_a_removed_group_leaves_nothing_behind(void **state)
     end(&d);
 }
 
+static void test_members_of_a_removed_group_are_told_about_what_they_hold(void **state)
+{
+    struct al_msg_group_remove remove = {.request = 8, .flags = 1, .group = al_str_c("group:team")};
+    struct al_msg_channel_close close = {.channel = 1};
+    struct driver d;
+
+    (void)state;
+    begin(&d);
+    driver_open(&d, 1, 1000, 2);
+    driver_attach(&d, 1, "b", 10);
+    driver_publish(&d, 0, 1, 2);
+    driver_forget(&d);
+    assert_int_equal(al_put_channel_close(&d.in, &close), 0);
+    assert_int_equal(al_put_group_remove(&d.in, &remove), 0);
+    driver_send(&d, 0);
+    driver_expect(&d, "1: RECALL 2:2 UNKNOWN_GROUP\n0: DONE OK 1\n");
+    end(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_a_full_inbox_of_one_holds_the_group),
         cmocka_unit_test(test_snapshots_and_carried_records_hold_groups),
         cmocka_unit_test(test_a_removed_group_leaves_nothing_behind),
+        cmocka_unit_test(test_members_of_a_removed_group_are_told_about_what_they_hold),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
