@@ -45,6 +45,7 @@ void sim_driver_config(struct sim *sim, struct al_node_config *ret_config)
     ret_config->dedup_max = p->dedup_max;
     ret_config->dedup_ttl_ms = p->dedup_ttl_ms;
     ret_config->dlq_max = p->dlq_max;
+    ret_config->dlq_bytes = p->dlq_bytes;
     ret_config->gap_timeout_ms = p->gap_timeout_ms;
     ret_config->inbox_max = p->inbox_max;
     ret_config->policy = p->policy;
@@ -106,6 +107,7 @@ static void do_persist(struct sim *sim, const struct al_effect *effect)
     sim_breaker_record(sim, effect->record_type, payload);
     sim_tap_record(sim, effect->record_type);
     sim_shadow_add(sim, effect);
+    sim_letters_record(sim, effect->record_type, payload);
     sim_note(sim, "  record %, type %, % bytes", effect->lsn, effect->record_type, effect->size);
     r = al_store_append(d->store, effect->lsn, (uint16_t)effect->record_type, payload);
     if (r < 0)
@@ -175,11 +177,13 @@ static void carry_out(struct sim *sim)
             break;
         case AL_EFFECT_NOTICE:
             sim_breaker_notice(sim, effect);
+            sim_letters_notice(sim, effect);
             break;
         }
     }
     sim_tap_step_end(sim);
     sim_breaker_check(sim);
+    sim_letters_check(sim);
 }
 
 /* ---- events ------------------------------------------------------------------------------- */
@@ -525,6 +529,7 @@ static void restart(struct sim *sim, uint32_t who, uint32_t generation)
         return;
     }
     sim_shadow_truncate(sim, d->report.last_lsn);
+    sim_letters_reset(sim);
     d->lsn = d->durable_lsn = d->sealed_lsn = d->report.last_lsn;
     d->tick_at_ns = AL_NEVER_NS;
     d->take_scheduled = d->seal_scheduled = d->maintain_scheduled = d->disk_full = false;

@@ -13,6 +13,7 @@ struct sim_ledger *sim_ledger_new(void)
 
     memset(ledger, 0, sizeof(*ledger));
     ledger->tap_generation = 1;
+    ledger->dead = sim_letters_new();
     sim_groups_init(ledger);
     return ledger;
 }
@@ -29,6 +30,7 @@ void sim_ledger_free(struct sim_ledger *ledger)
     for (uint32_t g = 0; g < SIM_GROUPS; g++)
         free(ledger->groups[g].entries);
     free(ledger->firings);
+    sim_letters_free(ledger->dead);
     free(ledger->pending);
     free(ledger->said);
     free(ledger);

@@ -181,6 +181,7 @@ struct sim_ledger {
     uint32_t firing_count, firing_cap;
     struct sim_breaker breakers[SIM_AGENTS];
     uint64_t breakers_opened;
+    struct sim_letters *dead; /* letters.c */
     uint32_t tap_generation;
     struct { /* SETTLE frames that are not answered yet */
         uint32_t conn, request, message;
@@ -266,6 +267,21 @@ void sim_told_part(struct sim *sim, const struct al_msg_reply_part *m);
 bool sim_parts_check_end(struct sim *sim, const struct sim_message *message,
                          const struct sim_slot *slot, const struct al_msg_end *m,
                          struct al_str *ret_response);
+
+/* ---- letters.c: the room for dead letters --------------------------------------------------- */
+
+struct sim_letters *sim_letters_new(void);
+void sim_letters_free(struct sim_letters *letters);
+/* A record was handed out. */
+void sim_letters_record(struct sim *sim, unsigned type, struct al_str payload);
+/* The node starts: what counts is what the shadow journal has. */
+void sim_letters_reset(struct sim *sim);
+/* The node has something to say to people. */
+void sim_letters_notice(struct sim *sim, const struct al_effect *effect);
+/* After every step: nothing has died unseen. */
+void sim_letters_check(struct sim *sim);
+/* A frame goes out. */
+void sim_letters_tap(struct sim *sim, const struct al_frame *frame);
 
 /* ---- cancel.c: messages that are taken back ------------------------------------------------- */
 

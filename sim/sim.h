@@ -66,7 +66,7 @@ struct sim_profile {
     uint32_t committers;       /* agents whose every effect is a commit: 0 or 1 */
     /* the node */
     uint32_t segment_bytes, first_segment_bytes, snapshot_bytes, carry_percent;
-    uint64_t capacity_bytes, reserve_bytes;
+    uint64_t capacity_bytes, reserve_bytes, dlq_bytes;
     struct al_policy policy;
     struct al_breaker_policy breaker;
     uint32_t records_max, dedup_max, dlq_max, inbox_max;

@@ -513,6 +513,7 @@ static void down_frame(struct sim *sim, uint32_t conn, const struct al_frame *fr
     int r = 0;
 
     sim_lossy_tap(sim, conn, frame);
+    sim_letters_tap(sim, frame);
     if (frame->type == AL_MSG_DELIVER && (r = al_decode_deliver(frame->body, &m.deliver)) == 0) {
         down_deliver(sim, conn, &m.deliver);
         note_temp(sim, frame, &m.deliver);

@@ -256,4 +256,6 @@ void sim_profile_draw(struct sim *sim)
         p->dedup_max = 4096;
         p->dlq_max = 10000;
     }
+    /* Likewise, by the bytes of a few letters. */
+    p->dlq_bytes = sim->seed % 4 == 3 ? 1000 : AL_DLQ_BYTES_DEFAULT;
 }

@@ -100,6 +100,7 @@ struct al_agent_info {
     uint64_t dead;         /* dead letters */
     uint64_t leased_bytes; /* payload bytes of the messages that are out */
     uint32_t streams;
+    uint64_t dead_bytes; /* payload bytes of its dead letters */
 };
 /* Called for each agent; non-zero ends the list. */
 typedef int al_agent_fn(void *ctx, const struct al_agent_info *agent);
@@ -146,6 +147,7 @@ struct al_dead_letter {
     const struct al_attempt *log; /* al_dead_letter_get() only: failed attempts, oldest first */
     size_t log_count;
     struct al_message message; /* in a list: id, from, to and stream only */
+    uint32_t bytes;            /* payload; 0: not known */
 };
 /* Called for each dead letter; non-zero ends the list. */
 typedef int al_dead_letter_fn(void *ctx, const struct al_dead_letter *letter);
@@ -190,6 +192,7 @@ struct al_status_info {
     bool disk_full;            /* publishes are refused because the disk is full */
     uint64_t kept;             /* messages that have ended and can be replayed */
     uint64_t replayed;         /* messages replayed since this start */
+    uint64_t dead_bytes;       /* payload bytes of all dead letters */
 };
 /* The node's status. */
 AL_API int al_status_get(struct al_client *client, struct al_status_info *ret_status);

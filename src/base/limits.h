@@ -48,6 +48,10 @@
 #define AL_DEDUP_ENTRIES_DEFAULT  1000000u
 #define AL_DEDUP_TTL_DEFAULT_MS   (24ull * 3600 * 1000)
 #define AL_DLQ_MESSAGES_DEFAULT   100000u
+#define AL_DLQ_BYTES_DEFAULT      (1ull << 30) /* payloads of an agent's dead letters */
+#define AL_DLQ_BYTES_MAX          (1ull << 50)
+#define AL_DLQ_LOG_LINES          60u     /* dead letters that the log names per AL_DLQ_LOG_MS; */
+#define AL_DLQ_LOG_MS             60000u  /* of the others it says how many they were */
 #define AL_RECORDS_DEFAULT        100000u /* finished delivery records, recent message ids */
 #define AL_RECORDS_TTL_DEFAULT_MS (3600ull * 1000)
 #define AL_COMMIT_PARTS_MAX       256u

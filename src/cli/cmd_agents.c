@@ -21,6 +21,7 @@ static void print_agent_json(struct ali_cli *cli, const struct al_agent_info *ag
     json_object_set_new(object, "leased", ali_json_count(agent->leased));
     json_object_set_new(object, "delayed", ali_json_count(agent->delayed));
     json_object_set_new(object, "dead", ali_json_count(agent->dead));
+    json_object_set_new(object, "dead_bytes", ali_json_count(agent->dead_bytes));
     json_object_set_new(object, "leased_bytes", ali_json_count(agent->leased_bytes));
     json_object_set_new(object, "streams", ali_json_count(agent->streams));
     json_object_set_new(object, "uid", ali_json_count(agent->uid));
@@ -76,7 +77,8 @@ static int run_ls(struct ali_cli *cli, const void *values, char **args)
     return r ? ali_say_error(cli, r) : 0;
 }
 
-/* ---- show ------------------------------------------------------------------------------------- */
+/* ---- show -------------------------------------------------------------------------------------
+ */
 
 static int show_breaker(void *ctx, const struct al_breaker_info *breaker)
 {
@@ -118,8 +120,10 @@ static int show_agent(void *ctx, const struct al_agent_info *agent)
         ali_table_key(table, counts[i].key);
         ali_table_count(table, counts[i].value);
     }
-    ali_table_key(table, "size");
+    ali_table_key(table, "leased size");
     ali_table_text(table, ali_format_size(agent->leased_bytes, text));
+    ali_table_key(table, "size of dead letters");
+    ali_table_text(table, ali_format_size(agent->dead_bytes, text));
     (void)al_breaker_list(cli->client, agent->name, true, show_breaker, table);
     ali_table_key(table, "created");
     ali_table_text(table, ali_format_time(agent->created_ms, text));
@@ -138,7 +142,8 @@ static int run_show(struct ali_cli *cli, const void *values, char **args)
     return r ? ali_agent_failed(cli, args[0], r) : 0;
 }
 
-/* ---- add, remove ------------------------------------------------------------------------------ */
+/* ---- add, remove ------------------------------------------------------------------------------
+ */
 
 static int report(struct ali_cli *cli, const char *name, int r)
 {

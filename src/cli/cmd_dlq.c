@@ -18,6 +18,7 @@ static const char *cause(int error)
 static void set_letter(json_t *object, const struct al_dead_letter *letter)
 {
     json_object_set_new(object, "position", ali_json_count(letter->position));
+    json_object_set_new(object, "bytes", ali_json_count(letter->bytes));
     json_object_set_new(object, "attempts", ali_json_count(letter->attempts));
     json_object_set_new(object, "error", json_string(al_error_name(letter->error)));
     json_object_set_new(object, "died", ali_json_time(letter->dead_ms));
@@ -53,14 +54,15 @@ static int add_row(void *ctx, const struct al_dead_letter *letter)
     ali_table_format(table, "%u:%llu", letter->stream, (unsigned long long)letter->seq);
     ali_table_put(table, ALI_BAD, al_str_c(cause(letter->error)));
     ali_table_count(table, letter->attempts);
+    ali_table_text(table, ali_format_size(letter->bytes, text));
     ali_table_text(table, ali_format_time(letter->dead_ms, text));
     return 0;
 }
 
 static int run_ls(struct ali_cli *cli, const void *values, char **args)
 {
-    static const char *const headings[] = {"MESSAGE ID", "TO",        "FROM", "STREAM:SEQ",
-                                           "CAUSE",      ">ATTEMPTS", "DIED", NULL};
+    static const char *const headings[] = {"MESSAGE ID", "TO",    "FROM", "STREAM:SEQ", "CAUSE",
+                                           ">ATTEMPTS",  ">SIZE", "DIED", NULL};
     struct listing listing = {.cli = cli};
     int code = ali_node_open(cli), r;
 
@@ -75,7 +77,8 @@ static int run_ls(struct ali_cli *cli, const void *values, char **args)
     return 0;
 }
 
-/* ---- show ------------------------------------------------------------------------------------- */
+/* ---- show -------------------------------------------------------------------------------------
+ */
 
 static int show_letter(void *ctx, const struct al_dead_letter *letter)
 {
@@ -137,7 +140,8 @@ static int run_show(struct ali_cli *cli, const void *values, char **args)
     return r ? letter_failed(cli, &id, r) : 0;
 }
 
-/* ---- redrive, purge --------------------------------------------------------------------------- */
+/* ---- redrive, purge ---------------------------------------------------------------------------
+ */
 
 static int keep_recipient(void *ctx, const struct al_dead_letter *letter)
 {

@@ -302,6 +302,8 @@ static void put_node(const struct al_status_info *s)
         {"agentlink_messages_leased", "gauge", "Messages out with a receiver.", s->leased},
         {"agentlink_messages_delayed", "gauge", "Messages that wait for a time.", s->delayed},
         {"agentlink_dead_letters", "gauge", "Dead letters.", s->dead},
+        {"agentlink_dead_letter_bytes", "gauge", "Payload bytes of the dead letters.",
+         s->dead_bytes},
         {"agentlink_state_bytes", "gauge", "Memory of the node's state.", s->state_bytes},
         {"agentlink_disk_full", "gauge", "1 while messages are refused because the disk is full.",
          s->disk_full},

@@ -24,7 +24,7 @@ struct row {
     bool alarm; /* red unless 0 */
 };
 
-enum { NOW_ROWS = 9, SINCE_ROWS = 11 };
+enum { NOW_ROWS = 10, SINCE_ROWS = 11 };
 
 static void now_rows(const struct al_status_info *s, struct row rows[NOW_ROWS])
 {
@@ -36,6 +36,7 @@ static void now_rows(const struct al_status_info *s, struct row rows[NOW_ROWS])
         {"leased", "leased", s->leased, false},
         {"delayed", "delayed", s->delayed, false},
         {"dead letters", "dead", s->dead, true},
+        {"bytes of dead letters", "dead_bytes", s->dead_bytes, false},
         {"kept for replay", "kept", s->kept, false},
         {"journal record", "lsn", s->lsn, false},
     };

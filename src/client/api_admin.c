@@ -33,6 +33,7 @@ static int agent_page(struct ali_ask *ask, struct al_msg_agent_list *m, char aft
 {
     struct al_msg_agent_row row = {0};
     struct al_frame frame;
+    struct al_str value;
     char name[256];
     int r;
 
@@ -55,6 +56,9 @@ static int agent_page(struct ali_ask *ask, struct al_msg_agent_list *m, char aft
                                       .dead = row.dead,
                                       .leased_bytes = row.leased_bytes,
                                       .streams = row.streams};
+        if (al_ext_find(ali_ext_behind(frame.body, row.name), AL_AGENT_EXT_DEAD_BYTES, &value) &&
+            value.n >= 8)
+            info.dead_bytes = al_get64(value.p);
         memcpy(after, name, sizeof(name));
         r = fn(ctx, &info);
     }
@@ -234,15 +238,14 @@ int al_settle(struct al_client *client, const struct al_settlement *settlement)
 static void fill_late_figures(const struct al_msg_status *m, struct al_str body,
                               struct al_status_info *status)
 {
-    const uint8_t *end = m->node.p + m->node.n; /* the last field */
-    struct al_str replay;
+    struct al_str ext = ali_ext_behind(body, m->node), value;
 
-    if (!al_ext_find(al_str_of(end, (size_t)(body.p + body.n - end)), AL_STATUS_EXT_REPLAY,
-                     &replay) ||
-        replay.n < 16)
-        return;
-    status->kept = al_get64(replay.p);
-    status->replayed = al_get64(replay.p + 8);
+    if (al_ext_find(ext, AL_STATUS_EXT_REPLAY, &value) && value.n >= 16) {
+        status->kept = al_get64(value.p);
+        status->replayed = al_get64(value.p + 8);
+    }
+    if (al_ext_find(ext, AL_STATUS_EXT_DEAD_BYTES, &value) && value.n >= 8)
+        status->dead_bytes = al_get64(value.p);
 }
 
 static void fill_status(const struct al_msg_status *m, struct al_status_info *ret_status)

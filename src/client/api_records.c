@@ -137,14 +137,15 @@ static int letter_measure(const struct al_msg_dlq_row *row, struct letter_room *
 
 /* Calls fn with one row in its public form. */
 static int letter_call(const struct al_alloc *alloc, const struct al_msg_dlq_row *row,
-                       al_dead_letter_fn *fn, void *ctx)
+                       uint32_t bytes, al_dead_letter_fn *fn, void *ctx)
 {
     struct al_dead_letter letter = {.position = row->position,
                                     .stream = row->stream,
                                     .seq = row->seq,
                                     .attempts = row->attempts,
                                     .error = row->code,
-                                    .dead_ms = row->dead_ms};
+                                    .dead_ms = row->dead_ms,
+                                    .bytes = bytes};
     struct letter_room needs = {.header_count = 0};
     struct al_attempt *log;
     uint8_t *block, *room;
@@ -178,14 +179,20 @@ static int letter_rows(struct ali_ask *ask, al_dead_letter_fn *fn, void *ctx, ui
 {
     struct al_msg_dlq_row row;
     struct al_frame frame;
+    struct al_str value;
     int r = 0;
 
     while (r == 0 && ali_ask_row(ask, AL_MSG_DLQ_ROW, &frame)) {
+        uint32_t bytes = 0;
+
         r = al_decode_dlq_row(frame.body, &row);
         if (r < 0)
             return ali_client_failed(r, NULL);
+        if (al_ext_find(ali_ext_behind(frame.body, row.envelope), AL_DLQ_EXT_BYTES, &value) &&
+            value.n >= 4)
+            bytes = al_get32(value.p);
         *ret_last = row.position;
-        r = letter_call(&ask->client->alloc, &row, fn, ctx);
+        r = letter_call(&ask->client->alloc, &row, bytes, fn, ctx);
     }
     return r;
 }

@@ -23,6 +23,14 @@ int ali_ask_end(struct ali_ask *ask, int put);
 bool ali_ask_row(struct ali_ask *ask, unsigned type, struct al_frame *ret_frame);
 void ali_ask_deinit(struct ali_ask *ask);
 
+/* The optional fields of a message: what stands behind `last`, which is its last field. */
+static inline struct al_str ali_ext_behind(struct al_str body, struct al_str last)
+{
+    const uint8_t *end = last.p + last.n;
+
+    return al_str_of(end, (uint32_t)(body.p + body.n - end));
+}
+
 /* An attempts_log: how many attempts, and bytes for their texts with NUL. -AL_E_PROTOCOL. */
 int ali_attempts_measure(struct al_str log, size_t *ret_count, size_t *ret_text_size);
 /* Fills in `count` attempts with texts at *room, which is moved on. The log was measured. */

@@ -115,6 +115,7 @@ static void send_row(struct al_node *node, struct ali_conn *conn, uint32_t reque
 {
     const struct ali_agent *agent = ali_agent_at(node, ref);
     uint64_t busy = agent->d.pending - agent->v.delayed;
+    uint8_t dead[12];
     struct al_msg_agent_row row = {.request = request,
                                    .agent = agent->d.id,
                                    .uid = agent->d.uid,
@@ -128,7 +129,9 @@ static void send_row(struct al_node *node, struct ali_conn *conn, uint32_t reque
                                    .streams = agent->v.stream_count,
                                    .name = al_str_of(agent->d.name, agent->d.name_size)};
 
-    ALI_SEND(node, conn->number, agent_row, &row);
+    struct al_str ext = ali_ext_put_u64(dead, AL_AGENT_EXT_DEAD_BYTES, agent->d.letter_bytes);
+
+    ALI_SEND_EXT(node, conn->number, agent_row, &row, ext);
 }
 
 static int compare_names(struct al_str a, struct al_str b)

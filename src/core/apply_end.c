@@ -210,6 +210,7 @@ void ali_apply_dead(struct al_node *node, uint64_t lsn, const struct ali_rec_dea
     letter->d.id = r->message_id;
     letter->d.attempts = r->attempts;
     letter->d.code = r->code;
+    letter->d.bytes = ali_ext_get_u32(r->ext, ALI_DEAD_EXT_BYTES);
     ali_letter_link(node, ref);
     node->d.next_position = r->position + 1;
     ali_live_add(node, lsn);
@@ -292,6 +293,8 @@ void ali_letter_link(struct al_node *node, ali_ref ref)
     al_index_add(&node->letter_ids, ali_hash_pair(stream->d.id, letter->d.seq), ref);
     ali_list_push(&node->letters, LETTER_LINK, &agent->d.letters, ref);
     agent->d.letter_count++;
+    agent->d.letter_bytes += letter->d.bytes;
+    node->d.letter_bytes += letter->d.bytes;
     stream->d.letter_count++;
 }
 
@@ -308,6 +311,9 @@ void ali_letter_remove(struct al_node *node, ali_ref ref, bool with_body)
     al_index_remove(&node->letter_ids, ali_hash_pair(stream->d.id, letter->d.seq), ref);
     ali_list_remove(&node->letters, LETTER_LINK, &agent->d.letters, ref);
     agent->d.letter_count--;
+    node->d.letter_bytes -= letter->d.bytes;
+    if (!AL_PLANT(node, LETTER_BYTES_STAY))
+        agent->d.letter_bytes -= letter->d.bytes;
     stream->d.letter_count--;
     al_pool_put(&node->letters, ref);
 }

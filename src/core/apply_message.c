@@ -164,6 +164,13 @@ static void advance_track(struct al_node *node, const struct target *t,
         track->d.untold = 0;
 }
 
+static uint32_t payload_bytes(const struct ali_rec_publish *r)
+{
+    struct al_msg_envelope envelope;
+
+    return al_decode_envelope(r->envelope, &envelope) < 0 ? 0 : envelope.payload.n;
+}
+
 static void add_delayed(struct al_node *node, const struct target *t, uint64_t lsn,
                         const struct ali_rec_publish *r)
 {
@@ -178,6 +185,7 @@ static void add_delayed(struct al_node *node, const struct target *t, uint64_t l
     delayed->d.expire_ms = r->expire_ms;
     delayed->d.producer = r->producer;
     delayed->d.notify = r->flags & AL_PUBLISH_NOTIFY;
+    delayed->d.bytes = payload_bytes(r);
     memcpy(delayed->d.message_id.b, r->envelope.p, 16);
     al_index_add(&node->delayed_ids, ali_hash_number(lsn), ref);
     t->stream->d.letter_count++;
@@ -193,6 +201,7 @@ static void add_expiry(struct al_node *node, ali_ref stream, uint64_t seq,
     mark->d.wall_ms = r->wall_ms;
     mark->d.producer = r->producer;
     mark->d.notify = r->flags & AL_PUBLISH_NOTIFY;
+    mark->d.bytes = payload_bytes(r);
     memcpy(mark->d.id.b, r->envelope.p, 16);
 }
 
@@ -310,6 +319,7 @@ void ali_apply_due(struct al_node *node, uint64_t lsn, const struct ali_rec_due 
         mark->d.producer = delayed.d.producer;
         mark->d.notify = delayed.d.notify;
         mark->d.id = delayed.d.message_id;
+        mark->d.bytes = delayed.d.bytes;
     }
 }
 

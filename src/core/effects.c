@@ -64,6 +64,15 @@ void ali_effect_send(struct al_node *node, uint32_t conn, size_t from)
         (struct al_effect){.type = AL_EFFECT_SEND, .conn = conn, .offset = from, .size = size};
 }
 
+void ali_effect_send_ext(struct al_node *node, uint32_t conn, size_t from, struct al_str ext)
+{
+    struct al_buf *data = &node->v.effects->data;
+
+    (void)al_buf_put(data, ext.p, ext.n);
+    al_put32(data->data + from, (uint32_t)(data->size - from - AL_WIRE_HEADER_SIZE));
+    ali_effect_send(node, conn, from);
+}
+
 void ali_effect_close(struct al_node *node, uint32_t conn)
 {
     struct al_effects *effects = node->v.effects;
@@ -104,7 +113,9 @@ const char *al_node_notice_name(unsigned notice)
                                         "breaker_closed",
                                         "health_changed",
                                         "alert_firing",
-                                        "alert_over"};
+                                        "alert_over",
+                                        "dead_letter",
+                                        "dead_letters_not_logged"};
 
     return notice < sizeof(names) / sizeof(names[0]) ? names[notice] : "";
 }

@@ -233,19 +233,20 @@ static int give_up(struct al_node *node, struct ali_conn *conn, struct ali_chann
 }
 
 /* The message that was just admitted becomes a dead letter. */
-static int kill_newest(struct al_node *node, struct ali_channel *channel, struct al_str envelope,
-                       bool notify)
+static int kill_newest(struct al_node *node, struct ali_channel *channel,
+                       const struct al_msg_envelope *envelope, bool notify)
 {
     struct ali_stream *stream = ali_stream_at(node, channel->stream);
     struct ali_push what = {.seq = stream->d.runs.next_seq - 1,
                             .producer = channel->producer_id,
+                            .id = envelope->message_id,
+                            .bytes = envelope->payload.n,
                             .kind = channel->kind,
                             .notify = notify};
     struct ali_death death = {.state = AL_STATE_DEAD,
                               .code = AL_E_SEQUENCE_GAP,
                               .reason = al_str_c("messages before it were lost on their way")};
 
-    memcpy(what.id.b, envelope.p, 16);
     return ali_message_dead(node, channel->stream, &what, &death);
 }
 
@@ -255,6 +256,7 @@ static int take_dead(struct al_node *node, struct ali_conn *conn, struct ali_cha
 {
     struct ali_stream *stream = ali_stream_at(node, channel->stream);
     uint64_t seq = stream->d.runs.next_seq;
+    struct al_msg_envelope envelope;
     struct al_msg_publish m;
     int r = al_decode_publish(al_str_of(gap->parked[0]->body, gap->parked[0]->size), &m);
 
@@ -263,8 +265,9 @@ static int take_dead(struct al_node *node, struct ali_conn *conn, struct ali_cha
     (void)ali_publish_one(node, conn, &m);
     channel->failing = false;
     ali_receipts_flush(node, conn);
-    if (stream->d.runs.next_seq != seq) /* not a duplicate, not refused, not for later */
-        r = kill_newest(node, channel, m.envelope, m.flags & AL_PUBLISH_NOTIFY);
+    if (stream->d.runs.next_seq != seq && /* not a duplicate, not refused, not for later */
+        al_decode_envelope(m.envelope, &envelope) == 0)
+        r = kill_newest(node, channel, &envelope, m.flags & AL_PUBLISH_NOTIFY);
     unpark(node, conn, gap);
     return r;
 }

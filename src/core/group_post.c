@@ -44,7 +44,7 @@ static int check_members(const struct al_node *node, const struct ali_group *gro
             continue;
         if (to->d.pending >= node->config.inbox_max)
             return -AL_E_INBOX_FULL;
-        if (to->d.letter_count >= node->config.dlq_max)
+        if (ali_letters_are_full(node, to))
             return -AL_E_DLQ_FULL;
     }
     return 0;

@@ -135,6 +135,7 @@ int ali_health_timer(struct al_node *node)
     struct ali_health *health = &node->v.health;
 
     judge(node);
+    ali_letter_log_turn(node);
     health->at = (health->at + 1) % ALI_HEALTH_SLOTS;
     health->delivered[health->at] = node->v.counters.delivered;
     health->failed[health->at] = node->v.counters.failed;

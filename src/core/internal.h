@@ -20,6 +20,17 @@ void ali_effect_send(struct al_node *node, uint32_t conn, size_t from);
             al_put_##lower(&(node)->v.effects->data, (msg)) == 0)                        \
             ali_effect_send((node), (conn), from_);                                      \
     } while (0)
+/* The same with optional fields behind it. */
+#define ALI_SEND_EXT(node, conn, lower, msg, ext)                            \
+    do {                                                                     \
+        size_t from_ = (node)->v.effects->data.size;                         \
+        size_t size_ = AL_WIRE_HEADER_SIZE + al_size_##lower(msg) + (ext).n; \
+        if (ali_effects_room((node), size_) == 0 &&                          \
+            al_put_##lower(&(node)->v.effects->data, (msg)) == 0)            \
+            ali_effect_send_ext((node), (conn), from_, (ext));               \
+    } while (0)
+/* ali_effect_send of a frame that begins at `from`, behind which `ext` is put. Needs room. */
+void ali_effect_send_ext(struct al_node *node, uint32_t conn, size_t from, struct al_str ext);
 void ali_effect_close(struct al_node *node, uint32_t conn);
 /* Hands out a READ of these LSNs for `read` (its request number is filled in). 0, -AL_E_NOMEM. */
 int ali_effect_read(struct al_node *node, struct ali_read *read, const uint64_t *lsns,
@@ -340,7 +351,8 @@ struct ali_death {
     struct al_str reason;
     const struct al_msg_attempt *last;
 };
-/* A pending message becomes a dead letter; `what` has its seq, id, producer, kind, notify. */
+/* A pending message becomes a dead letter; `what` has its seq, id, producer, bytes,
+ * kind, notify. */
 int ali_message_dead(struct al_node *node, ali_ref stream, const struct ali_push *what,
                      const struct ali_death *death);
 int ali_stream_timer(struct al_node *node, ali_ref stream);
@@ -372,9 +384,19 @@ int ali_key_tell(struct al_node *node, struct ali_conn *conn, const struct ali_k
 int ali_query_read_done(struct al_node *node, const struct ali_read *read,
                         const struct al_event *event);
 
+/* True if the agent's dead letters have used up their room: nothing new is taken for it. */
+static inline bool ali_letters_are_full(const struct al_node *node, const struct ali_agent *agent)
+{
+    return agent->d.letter_count >= node->config.dlq_max ||
+           agent->d.letter_bytes >= node->config.dlq_bytes;
+}
 /* True if letter a comes before b, or is b. */
 typedef bool ali_before_fn(const struct al_node *node, ali_ref a, ali_ref b);
 ali_before_fn ali_letter_by_position;
+/* The log is told that the message has become a dead letter. */
+void ali_letter_log(struct al_node *node, const struct ali_rec_dead *record);
+/* Now and then: of those that were not named, how many they were. */
+void ali_letter_log_turn(struct al_node *node);
 /* Sorts the agent's list of letters. */
 void ali_letters_sort(struct al_node *node, struct ali_agent *agent, ali_before_fn *before);
 void ali_letter_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,

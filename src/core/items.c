@@ -8,9 +8,8 @@
     {                                                                              \
         size_t size = 0;                                                           \
                                                                                    \
-        (void)m;                                                                   \
         AL_SIZE_FIELDS(AL_FIELDS_ITEM_##symbol)                                    \
-        return size;                                                               \
+        return size + m->ext.n;                                                    \
     }                                                                              \
                                                                                    \
     int ali_put_item_##lower(struct al_buf *buf, const struct ali_item_##lower *m) \
@@ -26,6 +25,9 @@
         out[4] = ALI_PART_##symbol;                                                \
         out += 5;                                                                  \
         AL_ENCODE_FIELDS(AL_FIELDS_ITEM_##symbol)                                  \
+        if (m->ext.n)                                                              \
+            memcpy(out, m->ext.p, m->ext.n);                                       \
+        out += m->ext.n;                                                           \
         buf->size = (size_t)(out - buf->data);                                     \
         return 0;                                                                  \
     }                                                                              \
@@ -35,6 +37,7 @@
         const uint8_t *in = body.p, *end = body.p + body.n;                        \
                                                                                    \
         AL_DECODE_FIELDS(AL_FIELDS_ITEM_##symbol)                                  \
+        m->ext = al_str_of(in, (uint32_t)(end - in));                              \
         return al_wire_check_optional(in, end) < 0 ? -AL_E_DAMAGED : 0;            \
     }
 AL_ITEMS(AL_X)

@@ -186,10 +186,15 @@
     M(MEMBER, member)     \
     M(HISTORY, history)
 
-/* Struct, decoder, and an encoder that appends {u32 length, u8 part, body} to a buffer. */
+/* Tags of optional fields: u32 payload bytes of a MARK, a DELAYED, a LETTER. */
+enum { ALI_ITEM_EXT_BYTES = 1 };
+
+/* Struct, decoder, and an encoder that appends {u32 length, u8 part, body} to a buffer. `ext` are
+ * the optional fields behind the others, as in records. */
 #define AL_X(symbol, lower)                                                      \
     struct ali_item_##lower {                                                    \
         AL_DECLARE_FIELDS(AL_FIELDS_ITEM_##symbol)                               \
+        struct al_str ext;                                                       \
     };                                                                           \
     int ali_decode_item_##lower(struct al_str body, struct ali_item_##lower *m); \
     int ali_put_item_##lower(struct al_buf *out, const struct ali_item_##lower *m);

@@ -88,6 +88,15 @@ static void fill_row(const struct al_node *node, ali_ref ref, struct al_msg_dlq_
     row->label = al_str_of(stream->d.label, stream->d.label_size);
 }
 
+static void send_row(struct al_node *node, const struct ali_conn *conn, ali_ref ref,
+                     const struct al_msg_dlq_row *row)
+{
+    uint8_t room[8];
+    struct al_str ext = ali_ext_put_u32(room, AL_DLQ_EXT_BYTES, ali_letter_at(node, ref)->d.bytes);
+
+    ALI_SEND_EXT(node, conn->number, dlq_row, row, ext);
+}
+
 /* Letters of an agent behind a position; the list is in their order. Returns how many were sent. */
 static uint32_t send_letters(struct al_node *node, struct ali_conn *conn, ali_ref agent,
                              const struct al_msg_dlq_list *m, uint32_t limit)
@@ -101,7 +110,7 @@ static uint32_t send_letters(struct al_node *node, struct ali_conn *conn, ali_re
         if (ali_letter_at(node, ref)->d.position <= m->after)
             continue;
         fill_row(node, ref, &row);
-        ALI_SEND(node, conn->number, dlq_row, &row);
+        send_row(node, conn, ref, &row);
         count++;
     }
     return count;
@@ -133,7 +142,7 @@ static uint32_t send_all_letters(struct al_node *node, struct ali_conn *conn,
         struct al_msg_dlq_row row = {.request = m->request};
 
         fill_row(node, lowest[i], &row);
-        ALI_SEND(node, conn->number, dlq_row, &row);
+        send_row(node, conn, lowest[i], &row);
     }
     return count;
 }
@@ -217,7 +226,7 @@ void ali_letter_read(struct al_node *node, struct ali_conn *conn, const struct a
     row.reason = dead.reason;
     row.attempts_log = dead.attempts_log;
     row.envelope = publish.envelope;
-    ALI_SEND(node, conn->number, dlq_row, &row);
+    send_row(node, conn, ref, &row);
     ali_send_done(node, conn, read->client_request, 0, 1);
 }
 
@@ -313,4 +322,36 @@ int ali_handle_dlq_purge(struct al_node *node, struct ali_conn *conn,
 {
     for_letters(node, conn, m, purge);
     return 0;
+}
+
+/* ---- the log ------------------------------------------------------------------------------- */
+
+void ali_letter_log_turn(struct al_node *node)
+{
+    struct ali_letter_log *log = &node->v.letter_log;
+
+    if (ali_mono_ms(node) < log->since_ms + AL_DLQ_LOG_MS)
+        return;
+    if (log->missing)
+        ali_effect_notice(node, AL_NOTICE_DEAD_LETTERS_MISSING, al_str_c(""), al_str_c(""),
+                          log->missing);
+    *log = (struct ali_letter_log){.since_ms = ali_mono_ms(node)};
+}
+
+void ali_letter_log(struct al_node *node, const struct ali_rec_dead *record)
+{
+    ali_ref ref = ali_find_letter(node, record->stream, record->seq);
+    struct al_msg_dlq_row row = {.reason = record->reason};
+    uint8_t body[sizeof(row) + 4 * 256]; /* four texts, and no log or envelope */
+
+    ali_letter_log_turn(node);
+    if (node->v.letter_log.lines == AL_DLQ_LOG_LINES && !AL_PLANT(node, LETTER_LOG_FLOOD)) {
+        node->v.letter_log.missing++;
+        return;
+    }
+    node->v.letter_log.lines++;
+    fill_row(node, ref, &row);
+    al_encode_dlq_row(body, &row);
+    ali_effect_notice(node, AL_NOTICE_DEAD_LETTER, row.to,
+                      al_str_of(body, (uint32_t)al_size_dlq_row(&row)), 0);
 }

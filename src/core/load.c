@@ -153,6 +153,7 @@ static int load_mark(struct al_node *node, const struct ali_item_mark *item)
     mark->d.producer = item->producer;
     mark->d.id = item->message_id;
     mark->d.notify = item->notify;
+    mark->d.bytes = ali_ext_get_u32(item->ext, ALI_ITEM_EXT_BYTES);
     mark->d.gone = item->gone;
     ali_stream_at(node, stream)->d.gone_count += item->gone != 0;
     return 0;
@@ -183,6 +184,7 @@ static int load_delayed(struct al_node *node, const struct ali_item_delayed *ite
     delayed->d.producer = item->producer;
     delayed->d.message_id = item->message_id;
     delayed->d.notify = item->notify;
+    delayed->d.bytes = ali_ext_get_u32(item->ext, ALI_ITEM_EXT_BYTES);
     al_index_add(&node->delayed_ids, ali_hash_number(item->delayed), ref);
     ali_stream_at(node, stream)->d.letter_count++;
     return 0;
@@ -215,6 +217,7 @@ static int load_letter(struct al_node *node, const struct ali_item_letter *item)
     letter->d.id = item->message_id;
     letter->d.attempts = item->attempts;
     letter->d.code = item->code;
+    letter->d.bytes = ali_ext_get_u32(item->ext, ALI_ITEM_EXT_BYTES);
     ali_letter_link(node, ref);
     return 0;
 }

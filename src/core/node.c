@@ -16,6 +16,7 @@ void al_node_config_init(struct al_node_config *config, const struct al_alloc *a
         .dedup_max = AL_DEDUP_ENTRIES_DEFAULT,
         .dedup_ttl_ms = AL_DEDUP_TTL_DEFAULT_MS,
         .dlq_max = AL_DLQ_MESSAGES_DEFAULT,
+        .dlq_bytes = AL_DLQ_BYTES_DEFAULT,
         .gap_timeout_ms = AL_GAP_TIMEOUT_MS,
         .inbox_max = AL_INBOX_MESSAGES_MAX,
         .policy = {.ack_timeout_ms = AL_ACK_TIMEOUT_DEFAULT_MS,
@@ -44,7 +45,8 @@ static bool config_is_valid(const struct al_node_config *config)
            config->records_max >= RING_LIMIT_MIN && config->dedup_max >= RING_LIMIT_MIN &&
            config->retain.count <= AL_RETAIN_COUNT_MAX &&
            config->retain.bytes <= AL_RETAIN_BYTES_MAX && config->dlq_max >= 1 &&
-           config->gap_timeout_ms >= 1 && config->inbox_max >= 1 && config->name.n <= 255;
+           config->dlq_bytes >= 1 && config->gap_timeout_ms >= 1 && config->inbox_max >= 1 &&
+           config->name.n <= 255;
 }
 
 static void *counted_realloc(void *ctx, void *ptr, size_t old_size, size_t new_size)

@@ -67,6 +67,7 @@ struct al_node_config {
     uint32_t dedup_max; /* idempotency keys kept */
     uint64_t dedup_ttl_ms;
     uint32_t dlq_max;        /* dead letters per agent */
+    uint64_t dlq_bytes;      /* their payloads; what is out when it is full may still be added */
     uint32_t gap_timeout_ms; /* then a gap in what a client sends ends by its channel's policy */
     uint64_t inbox_max;      /* pending messages per agent */
     struct al_policy policy;
@@ -131,7 +132,9 @@ enum al_node_notice {
     AL_NOTICE_BREAKER_CLOSED,
     AL_NOTICE_HEALTH_CHANGED, /* component; state and reason */
     AL_NOTICE_ALERT_FIRING,   /* alert; condition */
-    AL_NOTICE_ALERT_OVER
+    AL_NOTICE_ALERT_OVER,
+    AL_NOTICE_DEAD_LETTER,         /* agent; a DLQ_ROW body with its reason */
+    AL_NOTICE_DEAD_LETTERS_MISSING /* none; lsn: so many more died and were not named */
 };
 /* Its name in a log: "breaker_open" and so on. */
 const char *al_node_notice_name(unsigned notice);

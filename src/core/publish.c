@@ -149,7 +149,7 @@ static int check_room(const struct al_node *node, const struct ali_stream *strea
         return -AL_E_DISK_FULL;
     if (to->d.pending >= node->config.inbox_max)
         return -AL_E_INBOX_FULL;
-    if (to->d.letter_count >= node->config.dlq_max)
+    if (ali_letters_are_full(node, to))
         return -AL_E_DLQ_FULL;
     if (m->ttl_ms > AL_TTL_MAX_MS || m->due_ms > node->v.now.wall_ms + AL_TTL_MAX_MS)
         return -AL_E_INVALID;

@@ -348,18 +348,15 @@ int ali_query_read_done(struct al_node *node, const struct ali_read *read,
 static void send_status(struct al_node *node, const struct ali_conn *conn,
                         const struct al_msg_status *status)
 {
-    struct al_buf *out = &node->v.effects->data;
-    size_t from = out->size;
-    uint8_t replay[16];
+    uint8_t ext[20 + 12];
+    struct al_str all = al_str_of(ext, sizeof(ext));
 
-    al_put64(replay, node->d.kept);
-    al_put64(replay + 8, node->v.counters.replayed);
-    if (ali_effects_room(node, AL_WIRE_HEADER_SIZE + al_size_status(status) + 20) < 0 ||
-        al_put_status(out, status) < 0 ||
-        al_ext_put(out, AL_STATUS_EXT_REPLAY, al_str_of(replay, sizeof(replay))) < 0)
-        return;
-    al_put32(out->data + from, (uint32_t)(out->size - from - AL_WIRE_HEADER_SIZE));
-    ali_effect_send(node, conn->number, from);
+    al_put16(ext, AL_STATUS_EXT_REPLAY);
+    al_put16(ext + 2, 16);
+    al_put64(ext + 4, node->d.kept);
+    al_put64(ext + 12, node->v.counters.replayed);
+    (void)ali_ext_put_u64(ext + 20, AL_STATUS_EXT_DEAD_BYTES, node->d.letter_bytes);
+    ALI_SEND_EXT(node, conn->number, status, status, all);
 }
 
 int ali_handle_status_get(struct al_node *node, struct ali_conn *conn,

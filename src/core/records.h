@@ -232,10 +232,12 @@ enum ali_record_type {
 #undef AL_X
 };
 
-/* Struct, size, encoder and decoder of each record, as for messages (wire/messages.h). */
+/* Struct, size, encoder and decoder of each record, as for messages (wire/messages.h). `ext` are
+ * the optional fields behind the others: what came later and most records do not need. */
 #define AL_X(symbol, lower, number, doc)                                            \
     struct ali_rec_##lower {                                                        \
         AL_DECLARE_FIELDS(AL_FIELDS_REC_##symbol)                                   \
+        struct al_str ext;                                                          \
     };                                                                              \
     size_t ali_size_rec_##lower(const struct ali_rec_##lower *m);                   \
     uint8_t *ali_encode_rec_##lower(uint8_t *out, const struct ali_rec_##lower *m); \
@@ -245,6 +247,16 @@ AL_RECORDS(AL_X)
 
 /* PUBLISH record: flags below are those of the frame, above stands the count of a closed gap. */
 enum { ALI_FLAGS_MASK = 15, ALI_SKIPPED_SHIFT = 4 };
+
+/* Tags of optional fields. */
+enum { ALI_DEAD_EXT_BYTES = 1 /* u32: payload bytes of the message */ };
+
+/* A u32 as the only optional field, written to room[8]; none if it is 0. */
+struct al_str ali_ext_put_u32(uint8_t room[8], uint16_t tag, uint32_t value);
+/* Likewise for a u64, also if it is 0. */
+struct al_str ali_ext_put_u64(uint8_t room[12], uint16_t tag, uint64_t value);
+/* The u32 of that tag; 0: there is none. */
+uint32_t ali_ext_get_u32(struct al_str ext, uint16_t tag);
 
 /* What a CARRY record holds. */
 enum {

@@ -79,7 +79,7 @@ static int check_room(const struct al_node *node, const struct ali_stream *strea
         return -AL_E_DISK_FULL;
     if (to->d.pending >= node->config.inbox_max)
         return -AL_E_INBOX_FULL;
-    return to->d.letter_count >= node->config.dlq_max ? -AL_E_DLQ_FULL : 0;
+    return ali_letters_are_full(node, to) ? -AL_E_DLQ_FULL : 0;
 }
 
 static int fire(struct al_node *node, ali_ref ref)

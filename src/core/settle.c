@@ -413,7 +413,10 @@ int ali_message_dead(struct al_node *node, ali_ref ref, const struct ali_push *w
                                   .state = death->state,
                                   .wall_ms = node->v.now.wall_ms,
                                   .reason = death->reason};
+    uint8_t bytes[8];
     int r = 0;
+
+    record.ext = ali_ext_put_u32(bytes, ALI_DEAD_EXT_BYTES, message.bytes);
 
     if (seq == stream->d.runs.first_seq) {
         record.attempts = (uint16_t)(stream->d.attempts + (death->state == AL_STATE_FAILED));
@@ -427,6 +430,7 @@ int ali_message_dead(struct al_node *node, ali_ref ref, const struct ali_push *w
         r = ali_commit(node, ALI_REC_DEAD, &record);
     if (r < 0)
         return r;
+    ali_letter_log(node, &record);
     if (is_pushed)
         ali_push_drop(node, ref);
     else
@@ -564,6 +568,7 @@ static int expire(struct al_node *node, const struct ali_mark *mark)
                             .producer = mark->d.producer,
                             .id = mark->d.id,
                             .admitted_ms = mark->d.wall_ms,
+                            .bytes = mark->d.bytes,
                             .kind = mark->v.kind,
                             .notify = mark->d.notify};
     ali_ref stream = mark->d.stream;

@@ -109,6 +109,7 @@ static int put_track(const struct al_node *node, const struct ali_track *track, 
 
 static int put_mark(const struct al_node *node, const struct ali_mark *mark, struct al_buf *out)
 {
+    uint8_t bytes[8];
     struct ali_item_mark item = {.stream = ali_stream_at(node, mark->d.stream)->d.id,
                                  .seq = mark->d.seq,
                                  .expire_ms = mark->d.expire_ms,
@@ -120,12 +121,14 @@ static int put_mark(const struct al_node *node, const struct ali_mark *mark, str
 
     if (AL_PLANT(node, CANCEL_COMES_BACK) && mark->d.gone)
         return 0;
+    item.ext = ali_ext_put_u32(bytes, ALI_ITEM_EXT_BYTES, mark->d.bytes);
     return ali_put_item_mark(out, &item);
 }
 
 static int put_delayed(const struct al_node *node, const struct ali_delayed *delayed,
                        struct al_buf *out)
 {
+    uint8_t bytes[8];
     struct ali_item_delayed item = {.delayed = delayed->d.id,
                                     .lsn = delayed->d.lsn,
                                     .stream = ali_stream_at(node, delayed->d.stream)->d.id,
@@ -136,12 +139,14 @@ static int put_delayed(const struct al_node *node, const struct ali_delayed *del
                                     .message_id = delayed->d.message_id,
                                     .notify = delayed->d.notify};
 
+    item.ext = ali_ext_put_u32(bytes, ALI_ITEM_EXT_BYTES, delayed->d.bytes);
     return ali_put_item_delayed(out, &item);
 }
 
 static int put_letter(const struct al_node *node, const struct ali_letter *letter,
                       struct al_buf *out)
 {
+    uint8_t bytes[8];
     struct ali_item_letter item = {.position = letter->d.position,
                                    .stream = ali_stream_at(node, letter->d.stream)->d.id,
                                    .seq = letter->d.seq,
@@ -152,6 +157,7 @@ static int put_letter(const struct al_node *node, const struct ali_letter *lette
                                    .attempts = letter->d.attempts,
                                    .code = letter->d.code};
 
+    item.ext = ali_ext_put_u32(bytes, ALI_ITEM_EXT_BYTES, letter->d.bytes);
     return ali_put_item_letter(out, &item);
 }
 

@@ -73,6 +73,7 @@ struct ali_agent {
         uint64_t pending;   /* messages in its inbox, scheduled ones included */
         uint32_t key_count; /* idempotency keys it holds as a sender */
         uint32_t letter_count;
+        uint64_t letter_bytes;   /* payloads of its dead letters */
         struct ali_list letters; /* by position */
         struct ali_list values;  /* its own state */
         struct al_retain retain; /* of each stream to it; count 0: nothing is kept */
@@ -296,6 +297,7 @@ struct ali_mark {
         uint64_t expire_ms, wall_ms; /* wall clock; 0: only marked as gone */
         uint64_t producer;
         struct al_id id;
+        uint32_t bytes; /* payload; 0 of one that is only marked as gone */
         bool gone, notify;
     } d;
     struct {
@@ -312,6 +314,7 @@ struct ali_delayed {
         ali_ref stream;
         uint64_t wall_ms, due_ms, expire_ms, producer;
         struct al_id message_id;
+        uint32_t bytes; /* payload */
         bool notify;
     } d;
     struct {
@@ -327,6 +330,7 @@ struct ali_letter {
         uint64_t seq, lsn, dead_lsn; /* the message; the DEAD record */
         uint64_t dead_ms;
         struct al_id id;
+        uint32_t bytes; /* payload; 0: a version that did not count them wrote it */
         uint16_t attempts, code;
         struct ali_link link;
     } d;
@@ -601,6 +605,12 @@ struct ali_health {
     struct ali_component components[ALI_COMPONENT_COUNT];
 };
 
+/* What the log was told of dead letters in the stretch of time that began at since_ms (mono). */
+struct ali_letter_log {
+    uint64_t since_ms, missing; /* missing: not named */
+    uint32_t lines;
+};
+
 /* Counters over all kinds, since this start. */
 struct ali_counters {
     uint64_t accepted, delivered, failed, retried, redelivered, duplicates, refused, expired,
@@ -616,7 +626,8 @@ struct al_node {
         uint64_t epoch;
         uint32_t next_agent, next_stream;
         uint64_t next_producer, next_position;
-        uint64_t kept; /* messages in all histories */
+        uint64_t kept;         /* messages in all histories */
+        uint64_t letter_bytes; /* payloads of all dead letters */
         struct al_recent ids, ended, keys;
     } d;
     struct al_pool agents, streams, producers, tracks, marks, delayed, letters, kinds, schedules,
@@ -644,6 +655,7 @@ struct al_node {
         uint32_t metric_count, metric_cap;
         struct ali_counters counters;
         struct ali_health health;
+        struct ali_letter_log letter_log;
         struct ali_snapshot snapshot;
         uint16_t *live; /* live records per bucket of LSNs, from live_base on */
         uint64_t live_base;

@@ -45,6 +45,7 @@ static const struct number limits[] = {
     WIDE("connections", connections, 1, AL_CONNECTIONS_MAX),
     WIDE("inbox_messages", inbox_messages, 1, AL_INBOX_MESSAGES_MAX),
     WIDE("dead_letters", dead_letters, 1, 10 * AL_DLQ_MESSAGES_DEFAULT),
+    WIDE("dead_letter_bytes", dead_letter_bytes, 1, AL_DLQ_BYTES_MAX),
     WIDE("dedup_keys", dedup_keys, RING_MIN, 100 * AL_DEDUP_ENTRIES_DEFAULT),
     WIDE("dedup_ttl_ms", dedup_ttl_ms, 1000, AL_TTL_MAX_MS),
     WIDE("records", records, RING_MIN, 100 * AL_RECORDS_DEFAULT),
@@ -436,6 +437,7 @@ void al_config_init(struct al_config *config)
         .connections = AL_CONNECTIONS_MAX,
         .inbox_messages = AL_INBOX_MESSAGES_MAX,
         .dead_letters = AL_DLQ_MESSAGES_DEFAULT,
+        .dead_letter_bytes = AL_DLQ_BYTES_DEFAULT,
         .dedup_keys = AL_DEDUP_ENTRIES_DEFAULT,
         .dedup_ttl_ms = AL_DEDUP_TTL_DEFAULT_MS,
         .records = AL_RECORDS_DEFAULT,
@@ -500,6 +502,7 @@ void al_config_apply(const struct al_config *config, struct al_runner_config *ru
     node->payload_max = (uint32_t)config->payload_bytes;
     node->inbox_max = config->inbox_messages;
     node->dlq_max = (uint32_t)config->dead_letters;
+    node->dlq_bytes = config->dead_letter_bytes;
     node->dedup_max = (uint32_t)config->dedup_keys;
     node->dedup_ttl_ms = config->dedup_ttl_ms;
     node->records_max = (uint32_t)config->records;

@@ -18,7 +18,7 @@ struct al_config {
     const char *data;
     const char *listen[AL_CONFIG_LISTEN_MAX + 1]; /* NULL-terminated */
     const char *log_level;
-    uint64_t payload_bytes, connections, inbox_messages, dead_letters;
+    uint64_t payload_bytes, connections, inbox_messages, dead_letters, dead_letter_bytes;
     uint64_t dedup_keys, dedup_ttl_ms, records, records_ttl_ms;
     uint64_t segment_bytes, first_segment_bytes, reserve_bytes; /* 0: the store's default */
     struct al_policy retry;

@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "node/runner_internal.h"
 #include "os/clock.h"
+#include "wire/messages.h"
 #include <stdio.h>
 
 /* Effects keep their memory from turn to turn up to this much. */
@@ -35,6 +36,32 @@ void ali_runner_fail(struct al_runner *runner, int error, const char *what)
     ali_runner_log(runner, AL_LOG_ERROR, "node_failed", &fields);
 }
 
+/* A message has become a dead letter. */
+static void log_letter(const struct al_runner *runner, const struct al_effect *effect,
+                       const uint8_t *data)
+{
+    struct al_msg_dlq_row row;
+    struct al_log_fields fields;
+    char text[256];
+
+    if (al_decode_dlq_row(al_str_of(data + effect->conn, effect->size - effect->conn), &row) < 0)
+        return;
+    al_log_fields_init(&fields);
+    snprintf(text, sizeof text, "%.*s", (int)row.to.n, (const char *)row.to.p);
+    al_log_put_text(&fields, "agent", text);
+    al_id_format(&row.message_id, text);
+    al_log_put_text(&fields, "message_id", text);
+    snprintf(text, sizeof text, "%.*s", (int)row.from.n, (const char *)row.from.p);
+    al_log_put_text(&fields, "from", text);
+    al_log_put_number(&fields, "stream", row.stream);
+    al_log_put_number(&fields, "seq", row.seq);
+    al_log_put_number(&fields, "attempts", row.attempts);
+    al_log_put_text(&fields, "error", al_error_name(row.code));
+    snprintf(text, sizeof text, "%.*s", (int)row.reason.n, (const char *)row.reason.p);
+    al_log_put_text(&fields, "reason", text);
+    ali_runner_log(runner, AL_LOG_WARNING, al_node_notice_name(effect->record_type), &fields);
+}
+
 /* What the core has to say to people. */
 static void log_notice(const struct al_runner *runner, const struct al_effect *effect,
                        const char *data)
@@ -45,9 +72,16 @@ static void log_notice(const struct al_runner *runner, const struct al_effect *e
     struct al_log_fields fields;
     char text[512];
 
+    if (effect->record_type == AL_NOTICE_DEAD_LETTER) {
+        log_letter(runner, effect, (const uint8_t *)data);
+        return;
+    }
     al_log_fields_init(&fields);
+    if (effect->record_type == AL_NOTICE_DEAD_LETTERS_MISSING)
+        al_log_put_number(&fields, "count", effect->lsn);
     snprintf(text, sizeof text, "%.*s", (int)effect->conn, data);
-    al_log_put_text(&fields, "subject", text);
+    if (effect->conn)
+        al_log_put_text(&fields, "subject", text);
     if (rest) {
         snprintf(text, sizeof text, "%.*s", (int)rest, data + effect->conn);
         al_log_put_text(&fields, "detail", text);

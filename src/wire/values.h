@@ -45,8 +45,13 @@ enum {
 enum { AL_KV_SET = 1, AL_KV_DELETE = 2 };
 /* Tags of the optional fields behind STATUS. */
 enum {
-    AL_STATUS_EXT_REPLAY = 1 /* u64 messages kept for replay, u64 replayed since the start */
+    AL_STATUS_EXT_REPLAY = 1,    /* u64 messages kept for replay, u64 replayed since the start */
+    AL_STATUS_EXT_DEAD_BYTES = 2 /* u64 payload bytes of all dead letters */
 };
+/* Tags of the optional fields behind AGENT_ROW. */
+enum { AL_AGENT_EXT_DEAD_BYTES = 1 /* u64 payload bytes of its dead letters */ };
+/* Tags of the optional fields behind DLQ_ROW. */
+enum { AL_DLQ_EXT_BYTES = 1 /* u32 payload bytes of the message; 0: not known */ };
 /* Tags of the optional fields of an envelope. */
 enum {
     AL_EXT_CORRELATION_ID = 1, /* text */

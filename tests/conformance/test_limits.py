@@ -72,6 +72,19 @@ def test_full_dead_letter_queue(small):
     assert pair.receipts()[0]["seq"] == 3
 
 
+def test_full_bytes_of_dead_letters(small):
+    pair = small(limits={"dead_letter_bytes": 6})
+    pair.attach()
+    fail_one(pair, b"12345")
+    fail_one(pair, b"6")
+    pair.publish(b"7")
+    assert refusal(pair) == (3, "DLQ_FULL")
+    pair.receiver.ask("DLQ_PURGE", agent="b")
+    pair.sender.resume(1, 3)
+    pair.sender.publish(1, 3, b"7")
+    assert pair.receipts()[0]["seq"] == 3
+
+
 def test_full_key_store(small):
     """Nobody may hold more than half of it; messages without a key are not concerned."""
     pair = small(limits={"dedup_keys": 20})

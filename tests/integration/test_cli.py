@@ -605,6 +605,9 @@ def kill_message(al, data):
 def test_dead_letters(al):
     ids = [kill_message(al, name) for name in ("one", "two", "three", "four")]
     assert [m["message_id"] for m in al.json("dlq", "ls", "bob")] == ids
+    assert [m["bytes"] for m in al.json("dlq", "ls")] == [3, 3, 5, 4]
+    assert al.json("agents", "show", "bob")[0]["dead_bytes"] == 15
+    assert al.json("status")[0]["dead_bytes"] == 15
     shown = al.json("dlq", "show", ids[1])[0]
     assert shown["data"] == "two" and shown["reason"] == "bad two" and shown["from"] == "alice"
     text = al("dlq", "show", ids[1]).stdout.decode()

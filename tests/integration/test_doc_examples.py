@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from node import ROOT, program
 
-GUIDES = ["groups", "request-reply", "scheduling", "streams"]
+GUIDES = ["dead-letters", "groups", "request-reply", "scheduling", "streams"]
 
 
 @pytest.mark.parametrize("guide", GUIDES)

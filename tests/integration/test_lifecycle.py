@@ -176,6 +176,20 @@ def test_log_is_json_lines(node):
     assert lines and all(isinstance(json.loads(line), dict) for line in lines)
 
 
+def test_log_names_dead_letters(node, make_pair):
+    pair = make_pair(node)
+    pair.attach()
+    pair.send(b"x")
+    pair.receiver.ack(pair.deliver(), status=3, reason="broken \"thing\"")
+    pair.receiver.expect("ACKED")
+    node.stop()
+    lines = [json.loads(line) for line in node.log().splitlines()]
+    letter, = [line for line in lines if line["event"] == "dead_letter"]
+    assert letter["level"] == "warning" and letter["agent"] == pair.receiver_name
+    assert (letter["reason"], letter["stream"], letter["seq"]) == ('broken "thing"', pair.stream, 1)
+    assert len(letter["message_id"]) == 36 and letter["error"] == "CANCELLED"
+
+
 def test_socket_is_for_its_user_only(node):
     assert os.stat(node.socket).st_mode & 0o002 == 0 or os.stat(node.home).st_mode & 0o077 == 0
     with socket.socket(socket.AF_UNIX) as s:

@@ -333,6 +333,11 @@ static void carry_out(struct driver *d)
             say_frames(d, effect->conn, al_str_of(data, effect->size));
         else if (effect->type == AL_EFFECT_CLOSE)
             say(d, "%u: closed\n", effect->conn);
+        else if (effect->type == AL_EFFECT_NOTICE && effect->record_type == AL_NOTICE_DEAD_LETTER)
+            d->letters_logged++;
+        else if (effect->type == AL_EFFECT_NOTICE &&
+                 effect->record_type == AL_NOTICE_DEAD_LETTERS_MISSING)
+            say(d, "%llu dead letters not logged\n", (unsigned long long)effect->lsn);
         else if (effect->type == AL_EFFECT_NOTICE && d->mute_health &&
                  effect->record_type >= AL_NOTICE_HEALTH_CHANGED)
             continue;

@@ -27,6 +27,7 @@ struct driver {
     uint64_t lease[DRIVER_CONNS][16]; /* lease of the last DELIVER of each small sequence */
     uint32_t agent[DRIVER_CONNS];     /* number from the last ATTACHED */
     uint64_t producer[DRIVER_CONNS];  /* number from the last PRODUCER_READY */
+    uint64_t letters_logged;          /* notices that named a dead letter */
     bool mute_health;                 /* notices of health and alerts are not in the transcript */
     uint64_t chain_seq;               /* of the last GROUP_ENTRY, */
     uint8_t chain[32];                /* and the hash that follows from it */

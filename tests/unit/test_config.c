@@ -26,7 +26,8 @@ static void everything_can_be_said(void **state)
               "{\"name\": \"node-1\", \"data\": \"/d\", \"listen\": [\"unix:/a\", \"unix:/b\"],"
               "\"log_level\": \"debug\", \"allowed_uids\": [1000, 0, 4294967294],"
               "\"limits\": {\"payload_bytes\": 4096, \"connections\": 7, \"inbox_messages\": 8,"
-              "  \"dead_letters\": 9, \"dedup_keys\": 17, \"dedup_ttl_ms\": 1000,"
+              "  \"dead_letters\": 9, \"dead_letter_bytes\": 10, \"dedup_keys\": 17, "
+              "\"dedup_ttl_ms\": 1000,"
               "  \"records\": 18, \"records_ttl_ms\": 2000},"
               "\"journal\": {\"segment_bytes\": 1048576, \"first_segment_bytes\": 65536,"
               "  \"reserve_bytes\": 1048576},"
@@ -47,6 +48,7 @@ static void everything_can_be_said(void **state)
     assert_int_equal(runner.connections_max, 7);
     assert_int_equal(runner.node.inbox_max, 8);
     assert_int_equal(runner.node.dlq_max, 9);
+    assert_int_equal(runner.node.dlq_bytes, 10);
     assert_int_equal(runner.node.dedup_max, 17);
     assert_int_equal(runner.node.dedup_ttl_ms, 1000);
     assert_int_equal(runner.node.records_max, 18);
@@ -99,12 +101,13 @@ static void the_least_of_everything_makes_a_node(void **state)
 
     (void)state;
     al_test_alloc_init(&memory);
-    assert_int_equal(parse(&config, "{\"limits\": {\"payload_bytes\": 1024, \"connections\": 1,"
-                                    "  \"inbox_messages\": 1, \"dead_letters\": 1,"
-                                    "  \"dedup_keys\": 16, \"dedup_ttl_ms\": 1000,"
-                                    "  \"records\": 16, \"records_ttl_ms\": 1000},"
-                                    "\"retry\": {\"ack_timeout_ms\": 1, \"base_ms\": 1,"
-                                    "  \"factor\": 1, \"cap_ms\": 1, \"max\": 0}}"),
+    assert_int_equal(parse(&config,
+                           "{\"limits\": {\"payload_bytes\": 1024, \"connections\": 1,"
+                           "  \"inbox_messages\": 1, \"dead_letters\": 1, \"dead_letter_bytes\": 1,"
+                           "  \"dedup_keys\": 16, \"dedup_ttl_ms\": 1000,"
+                           "  \"records\": 16, \"records_ttl_ms\": 1000},"
+                           "\"retry\": {\"ack_timeout_ms\": 1, \"base_ms\": 1,"
+                           "  \"factor\": 1, \"cap_ms\": 1, \"max\": 0}}"),
                      0);
     al_node_config_init(&runner.node, &memory.alloc);
     al_config_apply(&config, &runner);
