@@ -71,7 +71,7 @@ enum al_settle_action {
 struct al_settlement {
     struct al_message_id id;
     enum al_settle_action action;
-    const char *agent; /* the receiving agent; NULL: any that the user owns */
+    const char *agent; /* the receiving agent; NULL: the only one of the user's that has it out */
     uint32_t time_ms;  /* NACK: retry after, 0 by policy; EXTEND: lease time */
     const char *reason;
     const char *response_type;
@@ -83,7 +83,8 @@ struct al_settlement {
 
 /* Settles a leased message by its id, without being attached: what a receiver left with its lease
  * (al_detach() with keep_leases, `agentlink recv --no-ack`). -AL_ERR_NOT_FOUND, -AL_ERR_LEASE_LOST,
- * -AL_ERR_OUT_OF_ORDER, -AL_ERR_NOT_OWNER, -AL_ERR_INVALID. */
+ * -AL_ERR_OUT_OF_ORDER, -AL_ERR_NOT_OWNER, -AL_ERR_INVALID, -AL_ERR_AMBIGUOUS (a message to a group
+ * that several members have out: name one). */
 AL_API int al_settle(struct al_client *client, const struct al_settlement *settlement);
 
 /* ---- agents and their inboxes --------------------------------------------------------------- */

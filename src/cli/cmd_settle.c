@@ -62,6 +62,9 @@ static int settle_failed(const struct ali_cli *cli, const char *id, int error)
     case AL_E_OUT_OF_ORDER:
         ali_say(cli, "%s: settle the earlier messages of its stream first", id);
         return ALI_EXIT_REFUSED;
+    case AL_E_AMBIGUOUS:
+        ali_say(cli, "%s: several members of a group have it; name one with --as AGENT", id);
+        return ALI_EXIT_REFUSED;
     default:
         return ali_say_error(cli, error);
     }

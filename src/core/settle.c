@@ -725,21 +725,26 @@ static bool find_out(const struct al_node *node, const struct ali_agent *agent,
     return false;
 }
 
+/* Every member of a group may have the same message out: then one has to be named. */
 static int find_settled(const struct al_node *node, const struct ali_conn *conn,
                         const struct al_msg_settle *m, struct place *ret_place)
 {
     ali_ref named = m->agent.n ? ali_find_agent_name(node, ali_name_normal(m->agent)) : 0;
     ali_ref end = !m->agent.n ? node->agents.end : named == AL_REF_NONE ? 0 : named + 1;
+    int r = -AL_E_NOT_FOUND;
 
     for (ali_ref ref = named; ref < end; ref++) {
         const struct ali_agent *agent = ali_agent_at(node, ref);
 
         if (!al_pool_has(&node->agents, ref) || !ali_may_act(conn, agent))
             continue;
-        if (find_out(node, agent, &m->message_id, ret_place))
-            return 0;
+        if (!find_out(node, agent, &m->message_id, ret_place))
+            continue;
+        if (r == 0)
+            return -AL_E_AMBIGUOUS;
+        r = 0;
     }
-    return -AL_E_NOT_FOUND;
+    return r;
 }
 
 int ali_handle_settle(struct al_node *node, struct ali_conn *conn, const struct al_msg_settle *m)

@@ -215,7 +215,7 @@
     ID(message_id, "a message that is out")                                \
     U8(action, "1 SUCCESS, 2 PARTIAL_SUCCESS, 3 FAILED, 4 NACK, 5 EXTEND") \
     U32(time_ms, "NACK: retry after; EXTEND: lease time")                  \
-    STR(agent, "receiving agent; empty: any that the user owns")           \
+    STR(agent, "receiving agent; empty: the one that has it out")          \
     STR(reason, "reason or error")                                         \
     STR(response_type, "media type of the response")                       \
     BYTES(response, "the reply")

@@ -445,6 +445,35 @@ static void test_members_of_a_removed_group_are_told_about_what_they_hold(void *
     end(&d);
 }
 
+static void test_a_message_that_two_members_have_out_is_settled_by_name(void **state)
+{
+    struct al_msg_settle settle = {.request = 9, .action = AL_STATUS_SUCCESS};
+    struct driver d;
+
+    (void)state;
+    begin(&d);
+    join(&d, "c", 0);
+    driver_open(&d, 1, 1000, 2);
+    driver_attach(&d, 1, "b", 10);
+    driver_open(&d, 2, 1000, 3);
+    driver_attach(&d, 2, "c", 10);
+    driver_publish(&d, 0, 1, 1);
+    driver_ack(&d, 1, 2, 2); /* the joins */
+    driver_ack(&d, 1, 2, 3);
+    driver_ack(&d, 2, 4, 3);
+    driver_forget(&d);
+    settle.message_id.b[0] = 1;
+    settle.message_id.b[15] = 1;
+    assert_int_equal(al_put_settle(&d.in, &settle), 0);
+    settle.agent = al_str_c("c");
+    assert_int_equal(al_put_settle(&d.in, &settle), 0);
+    settle.agent = al_str_c("");
+    assert_int_equal(al_put_settle(&d.in, &settle), 0);
+    driver_send(&d, 0);
+    driver_expect(&d, "0: DONE AMBIGUOUS 0\n0: DONE OK 1\n0: DONE OK 1\n");
+    end(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_a_full_inbox_of_one_holds_the_group),
         cmocka_unit_test(test_snapshots_and_carried_records_hold_groups),
         cmocka_unit_test(test_a_removed_group_leaves_nothing_behind),
+        cmocka_unit_test(test_a_message_that_two_members_have_out_is_settled_by_name),
         cmocka_unit_test(test_members_of_a_removed_group_are_told_about_what_they_hold),
     };
 
