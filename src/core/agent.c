@@ -1,8 +1,6 @@
 /* agent.c - agents: names and who owns them, listing, adding, removing. */
 #include "core/internal.h"
 
-#define ROWS_MAX 1000u /* of one list request */
-
 struct al_str ali_name_normal(struct al_str name)
 {
     static const char prefix[] = "default/";
@@ -134,40 +132,31 @@ static void send_row(struct al_node *node, struct ali_conn *conn, uint32_t reque
     ALI_SEND_EXT(node, conn->number, agent_row, &row, ext);
 }
 
-static int compare_names(struct al_str a, struct al_str b)
+bool ali_agent_by_name(const struct al_node *node, ali_ref a, ali_ref b)
 {
-    uint32_t n = a.n < b.n ? a.n : b.n;
-    int c = n ? memcmp(a.p, b.p, n) : 0;
+    const struct ali_agent *one = ali_agent_at(node, a), *other = ali_agent_at(node, b);
 
-    return c ? c : (a.n > b.n) - (a.n < b.n);
+    return ali_compare(al_str_of(one->d.name, one->d.name_size),
+                       al_str_of(other->d.name, other->d.name_size)) <= 0;
 }
 
-/* The agent with the smallest name behind `after`: lists are short and rare, tables unsorted. */
-static ali_ref next_agent(const struct al_node *node, struct al_str after, bool first)
+/* The agents with the smallest names behind `after`: tables are not sorted. */
+static void find_agents(const struct al_node *node, struct al_str after, struct ali_page *page)
 {
-    ali_ref best = AL_REF_NONE;
-    struct al_str best_name = {0};
-
     for (ali_ref ref = 0; ref < node->agents.end; ref++) {
         const struct ali_agent *agent = ali_agent_at(node, ref);
-        struct al_str name = al_str_of(agent->d.name, agent->d.name_size);
 
-        if (!al_pool_has(&node->agents, ref) || agent->v.group != AL_REF_NONE ||
-            (!first && compare_names(name, after) <= 0))
-            continue;
-        if (best == AL_REF_NONE || compare_names(name, best_name) < 0) {
-            best = ref;
-            best_name = name;
-        }
+        if (al_pool_has(&node->agents, ref) && agent->v.group == AL_REF_NONE &&
+            ali_compare(al_str_of(agent->d.name, agent->d.name_size), after) > 0)
+            ali_page_offer(node, page, ref);
     }
-    return best;
+    ali_page_sort(node, page);
 }
 
 int ali_handle_agent_list(struct al_node *node, struct ali_conn *conn,
                           const struct al_msg_agent_list *m)
 {
-    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
-    struct al_str after = m->after;
+    struct ali_page page;
 
     if (m->exact) {
         ali_ref ref = al_name_is_valid(m->after)
@@ -180,16 +169,11 @@ int ali_handle_agent_list(struct al_node *node, struct ali_conn *conn,
                       ref != AL_REF_NONE);
         return 0;
     }
-    while (count < limit) {
-        ali_ref ref = next_agent(node, after, count == 0 && after.n == 0);
-
-        if (ref == AL_REF_NONE)
-            break;
-        send_row(node, conn, m->request, ref);
-        after = al_str_of(ali_agent_at(node, ref)->d.name, ali_agent_at(node, ref)->d.name_size);
-        count++;
-    }
-    ali_send_done(node, conn, m->request, 0, count);
+    ali_page_init(&page, m->limit, ali_agent_by_name);
+    find_agents(node, m->after, &page);
+    for (uint32_t i = 0; i < page.count; i++)
+        send_row(node, conn, m->request, page.refs[i]);
+    ali_send_done(node, conn, m->request, 0, page.count);
     return 0;
 }
 
@@ -213,39 +197,26 @@ static void send_stream_row(struct al_node *node, const struct ali_conn *conn, u
     ALI_SEND(node, conn->number, stream_row, &row);
 }
 
-/* The stream to the agent with the smallest number behind `after`. */
-static const struct ali_stream *next_stream(const struct al_node *node, ali_ref agent,
-                                            uint32_t after)
+bool ali_stream_by_number(const struct al_node *node, ali_ref a, ali_ref b)
 {
-    const struct ali_stream *best = NULL;
-
-    for (ali_ref ref = ali_agent_at(node, agent)->v.streams.head; ref != AL_REF_NONE;
-         ref = ali_stream_at(node, ref)->v.link.next) {
-        const struct ali_stream *stream = ali_stream_at(node, ref);
-
-        if (stream->d.id > after && (!best || stream->d.id < best->d.id))
-            best = stream;
-    }
-    return best;
+    return ali_stream_at(node, a)->d.id <= ali_stream_at(node, b)->d.id;
 }
 
 int ali_handle_stream_list(struct al_node *node, struct ali_conn *conn,
                            const struct al_msg_stream_list *m)
 {
-    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
-    uint32_t after = m->after;
+    struct ali_page page;
     ali_ref agent = AL_REF_NONE;
     int r = ali_agent_get(node, conn, m->agent, false, &agent);
 
-    while (r == 0 && count < limit) {
-        const struct ali_stream *stream = next_stream(node, agent, after);
-
-        if (!stream)
-            break;
-        send_stream_row(node, conn, m->request, stream);
-        after = stream->d.id;
-        count++;
-    }
-    ali_send_done(node, conn, m->request, r, count);
+    ali_page_init(&page, m->limit, ali_stream_by_number);
+    for (ali_ref ref = r == 0 ? ali_agent_at(node, agent)->v.streams.head : AL_REF_NONE;
+         ref != AL_REF_NONE; ref = ali_stream_at(node, ref)->v.link.next)
+        if (ali_stream_at(node, ref)->d.id > m->after)
+            ali_page_offer(node, &page, ref);
+    ali_page_sort(node, &page);
+    for (uint32_t i = 0; i < page.count; i++)
+        send_stream_row(node, conn, m->request, ali_stream_at(node, page.refs[i]));
+    ali_send_done(node, conn, m->request, r, page.count);
     return 0;
 }

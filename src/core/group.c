@@ -1,8 +1,6 @@
 /* group.c - administration of groups: adding and removing them, and the questions about them. */
 #include "core/internal.h"
 
-#define ROWS_MAX 1000u
-
 /* The name as it is kept: namespace "default" goes without saying. buf has AL_GROUP_NAME_MAX. */
 static struct al_str normal_name(struct al_str name, char *buf)
 {
@@ -131,44 +129,33 @@ static struct al_str name_of(const struct al_node *node, ali_ref ref)
     return al_str_of(agent->d.name, agent->d.name_size);
 }
 
-static int compare_names(struct al_str a, struct al_str b)
+static bool by_name(const struct al_node *node, ali_ref a, ali_ref b)
 {
-    uint32_t n = a.n < b.n ? a.n : b.n;
-    int c = n ? memcmp(a.p, b.p, n) : 0;
-
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
-/* The group with the smallest name behind `after`: lists are short and rare, tables unsorted. */
-static ali_ref next_group(const struct al_node *node, struct al_str after)
-{
-    ali_ref best = AL_REF_NONE;
-
-    for (ali_ref ref = 0; ref < node->groups.end; ref++)
-        if (al_pool_has(&node->groups, ref) && compare_names(name_of(node, ref), after) > 0 &&
-            (best == AL_REF_NONE || compare_names(name_of(node, ref), name_of(node, best)) < 0))
-            best = ref;
-    return best;
+    return ali_agent_by_name(node, ali_group_at(node, a)->d.agent, ali_group_at(node, b)->d.agent);
 }
 
 int ali_handle_group_list(struct al_node *node, struct ali_conn *conn,
                           const struct al_msg_group_list *m)
 {
-    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
-    ali_ref ref = m->exact ? ali_find_group(node, m->after) : next_group(node, m->after);
+    struct ali_page page;
 
     if (m->exact) {
+        ali_ref ref = ali_find_group(node, m->after);
+
         if (ref != AL_REF_NONE)
             send_row(node, conn, m->request, ref);
         ali_send_done(node, conn, m->request, ref == AL_REF_NONE ? -AL_E_UNKNOWN_GROUP : 0,
                       ref != AL_REF_NONE);
         return 0;
     }
-    for (; ref != AL_REF_NONE && count < limit; count++) {
-        send_row(node, conn, m->request, ref);
-        ref = next_group(node, name_of(node, ref));
-    }
-    ali_send_done(node, conn, m->request, 0, count);
+    ali_page_init(&page, m->limit, by_name);
+    for (ali_ref ref = 0; ref < node->groups.end; ref++)
+        if (al_pool_has(&node->groups, ref) && ali_compare(name_of(node, ref), m->after) > 0)
+            ali_page_offer(node, &page, ref);
+    ali_page_sort(node, &page);
+    for (uint32_t i = 0; i < page.count; i++)
+        send_row(node, conn, m->request, page.refs[i]);
+    ali_send_done(node, conn, m->request, 0, page.count);
     return 0;
 }
 

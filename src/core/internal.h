@@ -237,6 +237,35 @@ int ali_conn_bytes(struct al_node *node, struct ali_conn *conn, struct al_str da
 /* True if this connection may act as the agent: its owner or root. */
 bool ali_may_act(const struct ali_conn *conn, const struct ali_agent *agent);
 
+/* ---- page.c: lists that are asked for page by page ------------------------------------------ */
+
+#define ALI_PAGE_ROWS_MAX 1000u /* of one list request */
+
+/* True if a comes before b, or is b. */
+typedef bool ali_before_fn(const struct al_node *node, ali_ref a, ali_ref b);
+/* The first rows in the order of `before` of all that is offered. */
+struct ali_page {
+    ali_before_fn *before;
+    uint32_t limit, count;
+    ali_ref refs[ALI_PAGE_ROWS_MAX]; /* count of them; sorted by ali_page_sort */
+};
+/* An empty page of at most `limit` rows; 0: as many as there may be. */
+void ali_page_init(struct ali_page *page, uint32_t limit, ali_before_fn *before);
+/* Takes the entry if it is among the first; each may be offered once. */
+void ali_page_offer(const struct al_node *node, struct ali_page *page, ali_ref ref);
+/* Puts what was taken into order; nothing may be offered afterwards. */
+void ali_page_sort(const struct al_node *node, struct ali_page *page);
+/* Below, at or above 0 as memcmp; of two strings that begin alike the shorter comes first. */
+static inline int ali_compare(struct al_str a, struct al_str b)
+{
+    uint32_t n = a.n < b.n ? a.n : b.n;
+    int c = n ? memcmp(a.p, b.p, n) : 0;
+
+    return c ? c : (a.n > b.n) - (a.n < b.n);
+}
+/* Orders: the number of a stream, the name of an agent. */
+ali_before_fn ali_stream_by_number, ali_agent_by_name;
+
 /* ---- agent.c ------------------------------------------------------------------------------ */
 
 /* The name without the namespace that goes without saying: "default/x" is "x". */
@@ -390,8 +419,6 @@ static inline bool ali_letters_are_full(const struct al_node *node, const struct
     return agent->d.letter_count >= node->config.dlq_max ||
            agent->d.letter_bytes >= node->config.dlq_bytes;
 }
-/* True if letter a comes before b, or is b. */
-typedef bool ali_before_fn(const struct al_node *node, ali_ref a, ali_ref b);
 ali_before_fn ali_letter_by_position;
 /* The log is told that the message has become a dead letter. */
 void ali_letter_log(struct al_node *node, const struct ali_rec_dead *record);

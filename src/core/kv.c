@@ -5,7 +5,6 @@
 #include "core/internal.h"
 #include <assert.h>
 
-#define ROWS_MAX 1000u
 #define OF_AGENT offsetof(struct ali_kv, d.link)
 
 /* ---- finding ------------------------------------------------------------------------------ */
@@ -168,47 +167,25 @@ int ali_handle_kv_get(struct al_node *node, struct ali_conn *conn, const struct 
     return 0;
 }
 
-static int compare(struct al_str a, struct al_str b)
+static bool by_key(const struct al_node *node, ali_ref a, ali_ref b)
 {
-    uint32_t n = a.n < b.n ? a.n : b.n;
-    int c = n ? memcmp(a.p, b.p, n) : 0;
-
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
-/* The value with the smallest key behind `after`. */
-static const struct ali_kv *next_value(const struct al_node *node, ali_ref agent,
-                                       struct al_str after)
-{
-    const struct ali_kv *best = NULL;
-
-    for (ali_ref ref = ali_agent_at(node, agent)->d.values.head; ref != AL_REF_NONE;
-         ref = ali_value_at(node, ref)->d.link.next) {
-        const struct ali_kv *value = ali_value_at(node, ref);
-
-        if (compare(key_of(value), after) > 0 &&
-            (!best || compare(key_of(value), key_of(best)) < 0))
-            best = value;
-    }
-    return best;
+    return ali_compare(key_of(ali_value_at(node, a)), key_of(ali_value_at(node, b))) <= 0;
 }
 
 int ali_handle_kv_list(struct al_node *node, struct ali_conn *conn, const struct al_msg_kv_list *m)
 {
-    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
-    struct al_str after = m->after;
+    struct ali_page page;
     ali_ref agent = AL_REF_NONE;
     int r = ali_agent_get(node, conn, m->agent, false, &agent);
 
-    while (r == 0 && count < limit) {
-        const struct ali_kv *value = next_value(node, agent, after);
-
-        if (!value)
-            break;
-        send_row(node, conn, m->request, value);
-        after = key_of(value);
-        count++;
-    }
-    ali_send_done(node, conn, m->request, r, count);
+    ali_page_init(&page, m->limit, by_key);
+    for (ali_ref ref = r == 0 ? ali_agent_at(node, agent)->d.values.head : AL_REF_NONE;
+         ref != AL_REF_NONE; ref = ali_value_at(node, ref)->d.link.next)
+        if (ali_compare(key_of(ali_value_at(node, ref)), m->after) > 0)
+            ali_page_offer(node, &page, ref);
+    ali_page_sort(node, &page);
+    for (uint32_t i = 0; i < page.count; i++)
+        send_row(node, conn, m->request, ali_value_at(node, page.refs[i]));
+    ali_send_done(node, conn, m->request, r, page.count);
     return 0;
 }

@@ -1,7 +1,6 @@
 /* letters.c - the dead-letter queues: list, show, redrive, purge. */
 #include "core/internal.h"
 
-#define ROWS_MAX    1000u
 #define LETTER_LINK offsetof(struct ali_letter, d.link)
 
 /* ---- order --------------------------------------------------------------------------------- */
@@ -116,41 +115,32 @@ static uint32_t send_letters(struct al_node *node, struct ali_conn *conn, ali_re
     return count;
 }
 
-/* Letters of all agents behind a position: one pass keeps the `limit` lowest, sorted. */
+/* Letters of all agents behind a position. */
 static uint32_t send_all_letters(struct al_node *node, struct ali_conn *conn,
                                  const struct al_msg_dlq_list *m, uint32_t limit)
 {
-    ali_ref lowest[ROWS_MAX];
-    uint32_t count = 0;
+    struct ali_page page;
 
-    for (ali_ref ref = 0; ref < node->letters.end; ref++) {
-        const struct ali_letter *letter = ali_letter_at(node, ref);
-        uint32_t at = count;
-
-        if (!al_pool_has(&node->letters, ref) || letter->d.position <= m->after ||
-            !ali_may_act(conn, ali_agent_at(node, letter->d.agent)))
-            continue;
-        while (at > 0 && !ali_letter_by_position(node, lowest[at - 1], ref))
-            at--;
-        if (at == limit)
-            continue;
-        count += count < limit;
-        memmove(&lowest[at + 1], &lowest[at], (count - 1 - at) * sizeof(*lowest));
-        lowest[at] = ref;
-    }
-    for (uint32_t i = 0; i < count; i++) {
+    ali_page_init(&page, limit, ali_letter_by_position);
+    for (ali_ref ref = 0; ref < node->letters.end; ref++)
+        if (al_pool_has(&node->letters, ref) && ali_letter_at(node, ref)->d.position > m->after &&
+            ali_may_act(conn, ali_agent_at(node, ali_letter_at(node, ref)->d.agent)))
+            ali_page_offer(node, &page, ref);
+    ali_page_sort(node, &page);
+    for (uint32_t i = 0; i < page.count; i++) {
         struct al_msg_dlq_row row = {.request = m->request};
 
-        fill_row(node, lowest[i], &row);
-        send_row(node, conn, lowest[i], &row);
+        fill_row(node, page.refs[i], &row);
+        send_row(node, conn, page.refs[i], &row);
     }
-    return count;
+    return page.count;
 }
 
 int ali_handle_dlq_list(struct al_node *node, struct ali_conn *conn,
                         const struct al_msg_dlq_list *m)
 {
-    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
+    uint32_t limit = m->limit && m->limit < ALI_PAGE_ROWS_MAX ? m->limit : ALI_PAGE_ROWS_MAX;
+    uint32_t count = 0;
     ali_ref agent = AL_REF_NONE;
     int r = m->agent.n ? ali_agent_get(node, conn, m->agent, false, &agent) : 0;
 

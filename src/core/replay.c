@@ -4,8 +4,6 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define ROWS_MAX 1000u
-
 /* ---- keeping ----------------------------------------------------------------------------------
  */
 
@@ -166,33 +164,30 @@ static int sum_up(struct al_node *node, const struct ali_agent *agent,
     return r;
 }
 
-/* The stream with a history and the smallest number behind `after`. */
-static const struct ali_stream *next_stream(const struct al_node *node,
-                                            const struct ali_agent *agent, uint32_t after)
+/* The streams with a history and the smallest numbers behind `after`. */
+static void find_histories(const struct al_node *node, const struct ali_agent *agent,
+                           uint32_t after, struct ali_page *page)
 {
-    const struct ali_stream *best = NULL;
-
     for (ali_ref ref = agent->v.streams.head; ref != AL_REF_NONE;
          ref = ali_stream_at(node, ref)->v.link.next) {
         const struct ali_stream *stream = ali_stream_at(node, ref);
 
-        if (stream->d.history != AL_REF_NONE && stream->d.id > after &&
-            (!best || stream->d.id < best->d.id))
-            best = stream;
+        if (stream->d.history != AL_REF_NONE && stream->d.id > after)
+            ali_page_offer(node, page, ref);
     }
-    return best;
+    ali_page_sort(node, page);
 }
 
 int ali_handle_history_list(struct al_node *node, struct ali_conn *conn,
                             const struct al_msg_history_list *m)
 {
     struct al_msg_history_row row = {.request = m->request};
-    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
-    const struct ali_stream *stream = NULL;
-    const struct ali_agent *agent = NULL;
+    const struct ali_agent *agent;
+    struct ali_page page;
     ali_ref ref = AL_REF_NONE;
     int r = ali_acks_flush(node);
 
+    ali_page_init(&page, m->limit, ali_stream_by_number);
     if (r == 0)
         r = ali_agent_get(node, conn, m->agent, false, &ref);
     if (r == 0) {
@@ -205,8 +200,9 @@ int ali_handle_history_list(struct al_node *node, struct ali_conn *conn,
     if (r == 0 && !m->after)
         ALI_SEND(node, conn->number, history_row, &row);
     if (r == 0)
-        stream = next_stream(node, agent, m->after);
-    for (; stream && count < limit; stream = next_stream(node, agent, stream->d.id), count++) {
+        find_histories(node, ali_agent_at(node, ref), m->after, &page);
+    for (uint32_t i = 0; i < page.count; i++) {
+        const struct ali_stream *stream = ali_stream_at(node, page.refs[i]);
         const struct ali_agent *from = ali_agent_at(node, stream->d.from);
 
         row.stream = stream->d.id;
@@ -216,7 +212,7 @@ int ali_handle_history_list(struct al_node *node, struct ali_conn *conn,
         fill_row(node, stream, &row);
         ALI_SEND(node, conn->number, history_row, &row);
     }
-    ali_send_done(node, conn, m->request, r, count);
+    ali_send_done(node, conn, m->request, r, page.count);
     return 0;
 }
 

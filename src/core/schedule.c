@@ -7,8 +7,6 @@
 #include "core/cron.h"
 #include "core/internal.h"
 
-#define ROWS_MAX 1000u /* of one list request */
-
 /* ---- firing ------------------------------------------------------------------------------- */
 
 /* Wall clock of the last firing, 0: none yet. */
@@ -298,44 +296,29 @@ static void send_row(struct al_node *node, const struct ali_conn *conn, uint32_t
     ALI_SEND(node, conn->number, schedule_row, &row);
 }
 
-static int compare(struct al_str a, struct al_str b)
+static struct al_str name_of(const struct al_node *node, ali_ref ref)
 {
-    uint32_t n = a.n < b.n ? a.n : b.n;
-    int c = n ? memcmp(a.p, b.p, n) : 0;
-
-    return c ? c : (a.n > b.n) - (a.n < b.n);
+    return al_str_of(ali_schedule_at(node, ref)->d.name, ali_schedule_at(node, ref)->d.name_size);
 }
 
-/* The schedule with the smallest name behind `after` that this user may see. */
-static const struct ali_schedule *next_row(const struct al_node *node, const struct ali_conn *conn,
-                                           struct al_str after)
+static bool by_name(const struct al_node *node, ali_ref a, ali_ref b)
 {
-    const struct ali_schedule *best = NULL;
-
-    for (ali_ref ref = 0; ref < node->schedules.end; ref++) {
-        const struct ali_schedule *one = ali_schedule_at(node, ref);
-        struct al_str name = al_str_of(one->d.name, one->d.name_size);
-
-        if (al_pool_has(&node->schedules, ref) && check_owner(node, conn, ref) == 0 &&
-            compare(name, after) > 0 &&
-            (!best || compare(name, al_str_of(best->d.name, best->d.name_size)) < 0))
-            best = one;
-    }
-    return best;
+    return ali_compare(name_of(node, a), name_of(node, b)) <= 0;
 }
 
 int ali_handle_schedule_list(struct al_node *node, struct ali_conn *conn,
                              const struct al_msg_schedule_list *m)
 {
-    uint32_t limit = m->limit && m->limit < ROWS_MAX ? m->limit : ROWS_MAX, count = 0;
-    const struct ali_schedule *schedule;
-    struct al_str after = m->after;
+    struct ali_page page;
 
-    while (count < limit && (schedule = next_row(node, conn, after))) {
-        send_row(node, conn, m->request, schedule);
-        after = al_str_of(schedule->d.name, schedule->d.name_size);
-        count++;
-    }
-    ali_send_done(node, conn, m->request, 0, count);
+    ali_page_init(&page, m->limit, by_name);
+    for (ali_ref ref = 0; ref < node->schedules.end; ref++)
+        if (al_pool_has(&node->schedules, ref) && check_owner(node, conn, ref) == 0 &&
+            ali_compare(name_of(node, ref), m->after) > 0)
+            ali_page_offer(node, &page, ref);
+    ali_page_sort(node, &page);
+    for (uint32_t i = 0; i < page.count; i++)
+        send_row(node, conn, m->request, ali_schedule_at(node, page.refs[i]));
+    ali_send_done(node, conn, m->request, 0, page.count);
     return 0;
 }
