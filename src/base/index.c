@@ -54,7 +54,7 @@ static int grow(struct al_index *index, uint64_t slot_count)
 
 int al_index_reserve(struct al_index *index, uint32_t more)
 {
-    uint64_t need = ((uint64_t)index->count + more) * 4 / 3 + 1, slots = 8;
+    uint64_t need = ((uint64_t)index->count + more) * 5 / 4 + 1, slots = 8;
 
     if (index->slots && need <= (uint64_t)index->mask + 1)
         return 0;

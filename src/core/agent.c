@@ -65,7 +65,7 @@ static int check_removal(const struct al_node *node, ali_ref ref, bool force)
 {
     const struct ali_agent *agent = ali_agent_at(node, ref);
 
-    if ((agent->v.conn != AL_REF_NONE || agent->v.busy.head != AL_REF_NONE) && !force)
+    if ((agent->v.conn != AL_REF_NONE || agent->v.busy.head) && !force)
         return -AL_E_ALREADY_ATTACHED;
     if (agent->v.channel_count || agent->v.member_count || ali_schedule_uses(node, ref) ||
         ((agent->d.pending || agent->d.letter_count) && !force))
@@ -182,17 +182,18 @@ static void send_stream_row(struct al_node *node, const struct ali_conn *conn, u
 {
     const struct ali_agent *from = ali_agent_at(node, stream->d.from);
     uint64_t pending = ali_runs_count(&stream->d.runs) - stream->d.gone_count;
-    struct al_msg_stream_row row = {.request = request,
-                                    .stream = stream->d.id,
-                                    .priority = stream->d.priority,
-                                    .next_seq = stream->d.runs.next_seq,
-                                    .head_seq = pending ? stream->d.runs.first_seq : 0,
-                                    .pending = pending,
-                                    .leased = stream->v.pushed_count,
-                                    .attempts = stream->d.attempts,
-                                    .due_ms = stream->v.is_held ? stream->d.due_ms : 0,
-                                    .from = al_str_of(from->d.name, from->d.name_size),
-                                    .label = al_str_of(stream->d.label, stream->d.label_size)};
+    struct al_msg_stream_row row = {
+        .request = request,
+        .stream = stream->d.id,
+        .priority = stream->d.priority,
+        .next_seq = stream->d.runs.next_seq,
+        .head_seq = pending ? stream->d.runs.first_seq : 0,
+        .pending = pending,
+        .leased = stream->v.flow->pushed_count,
+        .attempts = stream->d.attempts,
+        .due_ms = stream->v.flow->is_held ? ali_trouble_of(stream)->due_ms : 0,
+        .from = al_str_of(from->d.name, from->d.name_size),
+        .label = al_str_of(stream->d.label, stream->d.label_size)};
 
     ALI_SEND(node, conn->number, stream_row, &row);
 }

@@ -5,13 +5,6 @@
 #define LETTER_LINK offsetof(struct ali_letter, d.link)
 #define LOG_MAX     32u /* attempts kept in a message's history; the oldest go first */
 
-static void reset_head(struct ali_stream *stream)
-{
-    stream->d.attempts = 0;
-    stream->d.attempt_ms = stream->d.due_ms = 0;
-    al_buf_clear(&stream->d.log);
-}
-
 /* Takes the first entry out of the runs, and those behind it that ended before their turn, so that
  * the head of a stream is always a message that is really pending. Returns the first one's LSN. */
 static uint64_t pop_head(struct al_node *node, ali_ref ref)
@@ -31,9 +24,12 @@ static uint64_t pop_head(struct al_node *node, ali_ref ref)
         ali_mark_remove(node, ali_find_mark(node, ref, stream->d.runs.first_seq));
         ali_runs_pop(&stream->d.runs, &node->alloc);
     }
-    if (!node->v.loading && stream->v.next.seq < stream->d.runs.first_seq)
-        stream->v.next = ali_runs_begin(&stream->d.runs);
-    reset_head(stream);
+    if (ali_has_flow(stream) && stream->v.flow->next.seq < stream->d.runs.first_seq)
+        stream->v.flow->next = ali_runs_begin(&stream->d.runs);
+    if (!ali_runs_count(&stream->d.runs))
+        ali_flow_emptied(node, ref);
+    stream->d.attempts = 0;
+    ali_trouble_free(node, stream);
     return lsn;
 }
 
@@ -97,6 +93,7 @@ void ali_apply_ack(struct al_node *node, uint64_t lsn, const struct ali_rec_ack 
 int ali_prepare_attempt(struct al_node *node, const struct ali_rec_attempt *r)
 {
     ali_ref ref = ali_find_stream(node, r->stream);
+    struct ali_trouble *trouble;
     struct ali_stream *stream;
 
     if (ref == AL_REF_NONE)
@@ -104,7 +101,9 @@ int ali_prepare_attempt(struct al_node *node, const struct ali_rec_attempt *r)
     stream = ali_stream_at(node, ref);
     if (!ali_runs_count(&stream->d.runs) || stream->d.runs.first_seq != r->seq)
         return -AL_E_DAMAGED;
-    return al_buf_reserve(&stream->d.log, 2 + sizeof(struct al_msg_attempt) + r->reason.n);
+    trouble = ali_trouble_get(node, stream);
+    return trouble ? al_buf_reserve(&trouble->log, 2 + sizeof(struct al_msg_attempt) + r->reason.n)
+                   : -AL_E_NOMEM;
 }
 
 size_t ali_attempt_size(const struct al_msg_attempt *attempt)
@@ -135,9 +134,9 @@ void ali_apply_attempt(struct al_node *node, uint64_t lsn, const struct ali_rec_
     (void)lsn;
     ali_touch(node, ALI_PART_STREAM, ref, &stream->object);
     stream->d.attempts = r->attempt;
-    stream->d.attempt_ms = r->wall_ms;
-    stream->d.due_ms = r->due_ms;
-    ali_log_attempt(&stream->d.log, &entry);
+    stream->d.trouble->attempt_ms = r->wall_ms;
+    stream->d.trouble->due_ms = r->due_ms;
+    ali_log_attempt(&stream->d.trouble->log, &entry);
 }
 
 /* ---- dead letters -------------------------------------------------------------------------- */

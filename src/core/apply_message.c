@@ -413,10 +413,10 @@ void ali_stream_moved(struct al_node *node, ali_ref ref, uint64_t seq, uint64_t 
 
     ali_touch(node, ALI_PART_STREAM, ref, &stream->object);
     ali_runs_move(&stream->d.runs, &node->alloc, seq, lsn);
-    if (node->v.loading)
+    if (!ali_has_flow(stream))
         return;
-    stream->v.next = ali_runs_seek(&stream->d.runs, stream->v.next.seq);
-    for (uint32_t i = 0; i < stream->v.pushed_count; i++)
+    stream->v.flow->next = ali_runs_seek(&stream->d.runs, stream->v.flow->next.seq);
+    for (uint32_t i = 0; i < stream->v.flow->pushed_count; i++)
         if (ali_push_at(stream, i)->seq == seq)
             ali_push_at(stream, i)->lsn = lsn;
 }

@@ -67,7 +67,7 @@ void ali_apply_agent_add(struct al_node *node, uint64_t lsn, const struct ali_re
 void ali_agent_init_volatile(struct ali_agent *agent)
 {
     memset(&agent->v, 0, sizeof(agent->v));
-    agent->v.streams = agent->v.busy = ALI_LIST_EMPTY;
+    agent->v.streams = ALI_LIST_EMPTY;
     agent->v.conn = agent->v.group = AL_REF_NONE;
 }
 
@@ -233,11 +233,7 @@ static int reserve_levels(struct al_node *node, struct ali_agent *to)
     if (to->v.levels || is_group)
         return 0;
     to->v.levels = al_alloc_zero(&node->alloc, sizeof(*to->v.levels));
-    if (!to->v.levels)
-        return -AL_E_NOMEM;
-    for (unsigned i = 0; i < AL_PRIORITY_COUNT; i++)
-        to->v.levels->ready[i] = ALI_LIST_EMPTY;
-    return 0;
+    return to->v.levels ? 0 : -AL_E_NOMEM;
 }
 
 int ali_prepare_stream_open(struct al_node *node, const struct ali_rec_stream_open *r)
@@ -245,8 +241,8 @@ int ali_prepare_stream_open(struct al_node *node, const struct ali_rec_stream_op
     int e;
 
     if (r->stream < node->d.next_stream || r->priority >= AL_PRIORITY_COUNT ||
-        r->label.n > AL_LABEL_MAX || ali_find_agent(node, r->from) == AL_REF_NONE ||
-        ali_find_agent(node, r->to) == AL_REF_NONE)
+        r->flags > ALI_STREAM_FLAGS_MAX || r->label.n > AL_LABEL_MAX ||
+        ali_find_agent(node, r->from) == AL_REF_NONE || ali_find_agent(node, r->to) == AL_REF_NONE)
         return -AL_E_DAMAGED;
     e = reserve_levels(node, ali_agent_at(node, ali_find_agent(node, r->to)));
     if (e == 0)
@@ -289,7 +285,6 @@ void ali_apply_stream_open(struct al_node *node, uint64_t lsn, const struct ali_
     stream->d.tracks = ALI_LIST_EMPTY;
     stream->d.history = AL_REF_NONE;
     ali_runs_init(&stream->d.runs, 1);
-    al_buf_init(&stream->d.log, &node->alloc);
     node->d.next_stream = r->stream + 1;
     al_index_add(&node->stream_ids, ali_hash_number(r->stream), ref);
     al_index_add(&node->stream_keys,
@@ -305,7 +300,7 @@ void ali_stream_init_volatile(struct al_node *node, ali_ref ref)
 
     memset(&stream->v, 0, sizeof(stream->v));
     stream->v.member = AL_REF_NONE;
-    stream->v.next = ali_runs_begin(&stream->d.runs);
+    stream->v.flow = ali_flow_none();
     ali_list_push(&node->streams, STREAM_LINK, &to->v.streams, ref);
     to->v.stream_count++;
 }
@@ -350,6 +345,6 @@ void ali_stream_remove(struct al_node *node, ali_ref ref)
     to->v.stream_count--;
     ali_runs_deinit(&stream->d.runs, &node->alloc);
     al_alloc_free(&node->alloc, stream->d.label, stream->d.label_size);
-    al_buf_deinit(&stream->d.log);
+    ali_trouble_free(node, stream);
     al_pool_put(&node->streams, ref);
 }

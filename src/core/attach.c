@@ -14,16 +14,18 @@
 int ali_session_end(struct al_node *node, ali_ref ref, int code)
 {
     struct ali_agent *agent = ali_agent_at(node, ref);
-    ali_ref next;
+    struct ali_flow *flow, *next;
     int r = ali_acks_flush(node);
 
     al_wheel_cancel(&node->v.wheel, &agent->v.timer);
     agent->v.has_session = false;
     agent->v.keeps_leases = false;
     agent->v.volatile_out = 0;
-    for (ali_ref stream = agent->v.busy.head; r == 0 && stream != AL_REF_NONE; stream = next) {
-        next = ali_stream_at(node, stream)->v.busy.next;
-        if (ali_stream_at(node, stream)->v.session != agent->v.session)
+    for (flow = agent->v.busy.head; r == 0 && flow; flow = next) {
+        ali_ref stream = flow->stream;
+
+        next = flow->busy.next;
+        if (flow->session != agent->v.session)
             continue; /* kept by a session before this one: runs until its own time-outs */
         if (code) {
             r = ali_head_failed(node, stream, code, 0, al_str_c("the receiver went away"));
@@ -125,9 +127,8 @@ static void begin_session(struct al_node *node, struct ali_agent *agent)
 {
     agent->v.has_session = true;
     agent->v.session++;
-    for (ali_ref ref = agent->v.busy.head; ref != AL_REF_NONE;
-         ref = ali_stream_at(node, ref)->v.busy.next)
-        ali_stream_unready(node, ref);
+    for (const struct ali_flow *flow = agent->v.busy.head; flow; flow = flow->busy.next)
+        ali_stream_unready(node, flow->stream);
 }
 
 int ali_handle_attach(struct al_node *node, struct ali_conn *conn, const struct al_msg_attach *m)

@@ -124,8 +124,8 @@ static void wake(struct al_node *node, ali_ref agent_ref)
          ref = ali_stream_at(node, ref)->v.link.next) {
         struct ali_stream *stream = ali_stream_at(node, ref);
 
-        if (stream->v.is_blocked) {
-            stream->v.is_blocked = false;
+        if (stream->v.flow->is_blocked) {
+            stream->v.flow->is_blocked = false;
             ali_stream_ready(node, ref);
         }
     }
@@ -224,10 +224,10 @@ void ali_breaker_outcome(struct al_node *node, ali_ref stream_ref, uint16_t kind
 
     /* A probe that does not count for the agent's own breaker has answered its question all the
      * same: otherwise it would stay half-open for ever. */
-    if (stream->v.call_ms && breaker && breaker->state == ALI_BREAKER_HALF_OPEN &&
+    if (stream->v.flow->call_ms && breaker && breaker->state == ALI_BREAKER_HALF_OPEN &&
         breaker->probe == stream_ref && (own != UINT16_MAX || !policy_of(node, kind)->percent))
         change(node, agent_ref, breaker, ok ? ALI_BREAKER_CLOSED : ALI_BREAKER_OPEN);
-    if (stream->v.call_ms == 0 || !policy_of(node, kind)->percent)
+    if (stream->v.flow->call_ms == 0 || !policy_of(node, kind)->percent)
         return; /* it was an error already */
     breaker = get(node, ali_agent_at(node, agent_ref), own);
     if (!breaker || breaker->state == ALI_BREAKER_OPEN)
@@ -271,8 +271,8 @@ static bool probe_is_out(const struct al_node *node, const struct ali_breaker *b
     if (breaker->probe == AL_REF_NONE || !al_pool_has(&node->streams, breaker->probe))
         return false;
     stream = ali_stream_at(node, breaker->probe);
-    return stream->v.pushed_count &&
-           ali_push_at(stream, stream->v.pushed_count - 1)->lease == breaker->probe_lease;
+    return stream->v.flow->pushed_count &&
+           ali_push_at(stream, stream->v.flow->pushed_count - 1)->lease == breaker->probe_lease;
 }
 
 static bool admits(const struct al_node *node, const struct ali_breaker *breaker)
@@ -296,7 +296,7 @@ bool ali_breaker_passes(struct al_node *node, ali_ref ref, uint16_t kind)
     if (!breaker || admits(node, breaker))
         return true;
     ali_stream_unready(node, ref);
-    stream->v.is_blocked = true;
+    stream->v.flow->is_blocked = true;
     if (breaker->state == ALI_BREAKER_HALF_OPEN && breaker->until_ms == UINT64_MAX) {
         breaker->until_ms = ali_mono_ms(node) + AL_BREAKER_LOOK_MS;
         arm(node, stream->d.to);

@@ -10,7 +10,7 @@
 static const struct ali_push *find_out(const struct ali_stream *stream, uint64_t seq,
                                        uint32_t *ret_index)
 {
-    for (uint32_t i = 0; i < stream->v.pushed_count; i++) {
+    for (uint32_t i = 0; i < stream->v.flow->pushed_count; i++) {
         if (ali_push_at(stream, i)->seq == seq) {
             *ret_index = i;
             return ali_push_at(stream, i);
@@ -42,9 +42,9 @@ static int cancel(struct al_node *node, ali_ref ref, const struct ali_push *what
         record.attempts++;
         ali_stream_recall_tail(node, ref, index, AL_E_CANCELLED);
     }
-    if (is_head && stream->v.is_held) { /* it waited for its retry: the next one may go */
-        stream->v.is_held = false;
-        al_wheel_cancel(&node->v.wheel, &stream->v.timer);
+    if (is_head && stream->v.flow->is_held) { /* it waited for its retry: the next one may go */
+        stream->v.flow->is_held = false;
+        al_wheel_cancel(&node->v.wheel, &stream->v.flow->timer);
     }
     r = ali_commit(node, ALI_REC_CANCEL, &record);
     ali_stream_ready(node, ref);

@@ -7,10 +7,9 @@
 #include "core/internal.h"
 #include <assert.h>
 
-#define READY_LINK offsetof(struct ali_stream, v.ready)
-#define BUSY_LINK  offsetof(struct ali_stream, v.busy)
+#define READY_LINK offsetof(struct ali_flow, ready)
+#define BUSY_LINK  offsetof(struct ali_flow, busy)
 #define READ_BATCH 256u
-#define RING_KEPT  64u   /* places for what is out that an idle stream keeps */
 #define MISSES_MAX 8u    /* reads of one stream that may find nothing, one after another */
 #define AGE_MS     1000u /* a waiting level gains one priority per second: nothing starves */
 
@@ -43,7 +42,7 @@ void ali_agent_dirty(struct al_node *node, ali_ref ref)
  * must not get ahead of it. */
 static bool is_out_elsewhere(const struct ali_stream *stream, const struct ali_agent *to)
 {
-    return stream->v.pushed_count && stream->v.session != to->v.session;
+    return stream->v.flow->pushed_count && stream->v.flow->session != to->v.session;
 }
 
 void ali_stream_ready(struct al_node *node, ali_ref ref)
@@ -52,14 +51,16 @@ void ali_stream_ready(struct al_node *node, ali_ref ref)
     struct ali_agent *to = ali_agent_at(node, stream->d.to);
     unsigned level = stream->d.priority;
 
-    if (stream->v.is_ready || stream->v.is_held || stream->v.is_blocked || stream->v.reading ||
-        stream->v.again || is_out_elsewhere(stream, to) ||
-        stream->v.next.seq == stream->d.runs.next_seq)
+    if (!ali_runs_count(&stream->d.runs) || !ali_flow_get(node, ref))
+        return;
+    if (stream->v.flow->is_ready || stream->v.flow->is_held || stream->v.flow->is_blocked ||
+        stream->v.flow->reading || stream->v.flow->again || is_out_elsewhere(stream, to) ||
+        stream->v.flow->next.seq == stream->d.runs.next_seq)
         return;
     if (!(to->v.ready_mask >> level & 1))
         to->v.levels->since_ms[level] = ali_mono_ms(node);
-    stream->v.is_ready = true;
-    ali_list_push(&node->streams, READY_LINK, &to->v.levels->ready[level], ref);
+    stream->v.flow->is_ready = true;
+    ali_flow_push(&to->v.levels->ready[level], READY_LINK, stream->v.flow);
     to->v.ready_mask |= 1u << level;
     ali_agent_dirty(node, stream->d.to);
 }
@@ -70,11 +71,11 @@ void ali_stream_unready(struct al_node *node, ali_ref ref)
     struct ali_agent *to = ali_agent_at(node, stream->d.to);
     unsigned level = stream->d.priority;
 
-    if (!stream->v.is_ready)
+    if (!stream->v.flow->is_ready)
         return;
-    stream->v.is_ready = false;
-    ali_list_remove(&node->streams, READY_LINK, &to->v.levels->ready[level], ref);
-    if (to->v.levels->ready[level].head == AL_REF_NONE)
+    stream->v.flow->is_ready = false;
+    ali_flow_unlink(&to->v.levels->ready[level], READY_LINK, stream->v.flow);
+    if (!to->v.levels->ready[level].head)
         to->v.ready_mask &= ~(1u << level);
 }
 
@@ -114,25 +115,6 @@ static bool has_spare_credit(const struct al_node *node, const struct ali_agent 
 {
     return has_credit(node, agent) &&
            (uint64_t)agent->v.out + agent->v.volatile_out + agent->v.planned < agent->v.credit;
-}
-
-static int reserve_push(struct al_node *node, struct ali_stream *stream)
-{
-    uint32_t cap = stream->v.pushed_cap ? stream->v.pushed_cap * 2 : 4;
-    struct ali_push *ring;
-
-    if (stream->v.pushed_count < stream->v.pushed_cap)
-        return 0;
-    ring = al_alloc_new(&node->alloc, cap * sizeof(*ring));
-    if (!ring)
-        return -AL_E_NOMEM;
-    for (uint32_t i = 0; i < stream->v.pushed_count; i++)
-        ring[i] = *ali_push_at(stream, i);
-    al_alloc_free(&node->alloc, stream->v.pushed, stream->v.pushed_cap * sizeof(*ring));
-    stream->v.pushed = ring;
-    stream->v.pushed_cap = cap;
-    stream->v.pushed_first = 0;
-    return 0;
 }
 
 /* What is known of a message that is about to be pushed. */
@@ -190,7 +172,7 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
         .lease = push->lease,
         .lease_ms = push->lease_ms,
         .attempt = (uint16_t)(is_head ? stream->d.attempts + 1 : 1),
-        .flags = push->seq <= stream->v.seen_seq || redriven ? AL_DELIVER_REDELIVERED : 0,
+        .flags = push->seq <= stream->v.flow->seen_seq || redriven ? AL_DELIVER_REDELIVERED : 0,
         .priority = stream->d.priority,
         .admitted_ms = push->admitted_ms,
         .from = al_str_of(from->d.name, from->d.name_size),
@@ -216,7 +198,7 @@ static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
     struct ali_terms terms;
     struct ali_push *out;
 
-    if (reserve_push(node, stream) < 0)
+    if (ali_flow_reserve_push(node, stream) < 0)
         return -AL_E_NOMEM;
     if (al_decode_envelope(parcel->record->envelope, &envelope) < 0)
         return -AL_E_DAMAGED;
@@ -224,10 +206,10 @@ static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
         return -AL_E_BUSY;
     terms = parcel->kind == UINT16_MAX ? ali_terms_of(node, envelope.kind)
                                        : ali_terms_at(node, parcel->kind);
-    out = ali_push_at(stream, stream->v.pushed_count++);
+    out = ali_push_at(stream, stream->v.flow->pushed_count++);
     *out = (struct ali_push){
         .seq = parcel->seq,
-        .lsn = stream->v.next.lsn,
+        .lsn = stream->v.flow->next.lsn,
         .lease = node->d.epoch << 40 | (++node->v.lease_counter & ((1ull << 40) - 1)),
         .producer = parcel->record->producer,
         .id = envelope.message_id,
@@ -236,19 +218,19 @@ static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
         .lease_ms = to->v.lease_ms ? to->v.lease_ms : terms.policy->ack_timeout_ms,
         .kind = parcel->kind,
         .notify = parcel->record->flags & AL_PUBLISH_NOTIFY};
-    stream->v.session = to->v.session;
+    stream->v.flow->session = to->v.session;
     ali_breaker_pushed(node, ref, out);
-    send_deliver(node, stream, stream->v.pushed_count - 1, parcel);
+    send_deliver(node, stream, stream->v.flow->pushed_count - 1, parcel);
     to->v.out++;
     to->v.out_bytes += out->bytes;
     node->v.waiting--;
     node->v.leased++;
-    ali_cursor_next(&stream->d.runs, &stream->v.next);
-    if (out->seq > stream->v.seen_seq)
-        stream->v.seen_seq = out->seq;
-    if (stream->v.pushed_count == 1) {
-        ali_list_push(&node->streams, BUSY_LINK, &to->v.busy, ref);
-        stream->v.is_busy = true;
+    ali_cursor_next(&stream->d.runs, &stream->v.flow->next);
+    if (out->seq > stream->v.flow->seen_seq)
+        stream->v.flow->seen_seq = out->seq;
+    if (stream->v.flow->pushed_count == 1) {
+        ali_flow_push(&to->v.busy, BUSY_LINK, stream->v.flow);
+        stream->v.flow->is_busy = true;
         ali_lease_start(node, ref);
     }
     return 0;
@@ -260,10 +242,12 @@ static void push_newest(struct al_node *node, ali_ref ref, const struct parcel *
     struct ali_stream *stream = ali_stream_at(node, ref);
     const struct ali_agent *to = ali_agent_at(node, stream->d.to);
 
-    ali_cursor_refresh(&stream->d.runs, &stream->v.next);
-    if (stream->v.next.seq != parcel->seq || stream->v.is_held || stream->v.reading ||
-        stream->v.again || is_out_elsewhere(stream, to) || to->v.ready_mask ||
-        !has_spare_credit(node, to) || push(node, ref, parcel) < 0)
+    if (!ali_flow_get(node, ref))
+        return;
+    ali_cursor_refresh(&stream->d.runs, &stream->v.flow->next);
+    if (stream->v.flow->next.seq != parcel->seq || stream->v.flow->is_held ||
+        stream->v.flow->reading || stream->v.flow->again || is_out_elsewhere(stream, to) ||
+        to->v.ready_mask || !has_spare_credit(node, to) || push(node, ref, parcel) < 0)
         ali_stream_ready(node, ref);
 }
 
@@ -316,34 +300,24 @@ void ali_lease_start(struct al_node *node, ali_ref ref)
     struct ali_push *head = ali_push_at(stream, 0);
     uint64_t now = ali_mono_ms(node), due;
 
-    stream->v.lease_ms = due = now + head->lease_ms;
-    stream->v.call_ms = ali_breaker_call_ms(node, head);
-    if (stream->v.call_ms < due)
-        due = stream->v.call_ms;
+    stream->v.flow->lease_ms = due = now + head->lease_ms;
+    stream->v.flow->call_ms = ali_breaker_call_ms(node, head);
+    if (stream->v.flow->call_ms < due)
+        due = stream->v.flow->call_ms;
     head->hard_ms = now + AL_LEASE_MAX_MS;
     /* An armed timer that is earlier finds out when it fires: no re-arming per message. */
-    if (!al_timer_is_armed(&stream->v.timer) || stream->v.timer.deadline_ms > due + 1)
-        ali_timer_set(node, &stream->v.timer, ALI_TIMER_STREAM, ref, due - now);
+    if (!al_timer_is_armed(&stream->v.flow->timer) || stream->v.flow->timer.deadline_ms > due + 1)
+        ali_timer_set(node, &stream->v.flow->timer, ALI_TIMER_STREAM, ref, due - now);
 }
 
 static void not_busy(struct al_node *node, ali_ref ref)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
 
-    if (!stream->v.is_busy)
+    if (!stream->v.flow->is_busy)
         return;
-    stream->v.is_busy = false;
-    ali_list_remove(&node->streams, BUSY_LINK, &ali_agent_at(node, stream->d.to)->v.busy, ref);
-}
-
-/* A burst long ago must not cost memory for ever. */
-static void shrink(struct al_node *node, struct ali_stream *stream)
-{
-    if (stream->v.pushed_count || stream->v.pushed_cap <= RING_KEPT)
-        return;
-    al_alloc_free(&node->alloc, stream->v.pushed, stream->v.pushed_cap * sizeof(*stream->v.pushed));
-    stream->v.pushed = NULL;
-    stream->v.pushed_cap = stream->v.pushed_first = 0;
+    stream->v.flow->is_busy = false;
+    ali_flow_unlink(&ali_agent_at(node, stream->d.to)->v.busy, BUSY_LINK, stream->v.flow);
 }
 
 void ali_push_drop(struct al_node *node, ali_ref ref)
@@ -351,27 +325,27 @@ void ali_push_drop(struct al_node *node, ali_ref ref)
     struct ali_stream *stream = ali_stream_at(node, ref);
     struct ali_agent *to = ali_agent_at(node, stream->d.to);
 
-    assert(stream->v.pushed_count > 0);
+    assert(stream->v.flow->pushed_count > 0);
     to->v.out--;
     to->v.out_bytes -= ali_push_at(stream, 0)->bytes;
     node->v.leased--;
-    stream->v.pushed_first = (stream->v.pushed_first + 1) & (stream->v.pushed_cap - 1);
-    if (--stream->v.pushed_count) {
+    stream->v.flow->pushed_first =
+        (stream->v.flow->pushed_first + 1) & (stream->v.flow->pushed_cap - 1);
+    if (--stream->v.flow->pushed_count) {
         ali_lease_start(node, ref);
     } else {
         not_busy(node, ref);
-        shrink(node, stream);
+        ali_flow_shrink(node, stream->v.flow);
         ali_stream_ready(node, ref);
     }
     ali_agent_dirty(node, stream->d.to);
 }
 
-/* A read under way is not wanted any more. */
-static void forget_reading(struct al_node *node, struct ali_stream *stream)
+void ali_stream_forget_reading(struct al_node *node, struct ali_stream *stream)
 {
-    stream->v.reading = 0;
-    ali_agent_at(node, stream->d.to)->v.planned -= stream->v.planned;
-    stream->v.planned = 0;
+    stream->v.flow->reading = 0;
+    ali_agent_at(node, stream->d.to)->v.planned -= stream->v.flow->planned;
+    stream->v.flow->planned = 0;
     ali_agent_dirty(node, stream->d.to); /* the credit it had been promised serves other streams */
 }
 
@@ -381,7 +355,7 @@ void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq
     struct ali_agent *to = ali_agent_at(node, stream->d.to);
     struct al_msg_recall recall = {
         .agent = to->d.id, .stream = stream->d.id, .seq = tell_from_seq, .code = (uint16_t)code};
-    uint32_t count = stream->v.pushed_count;
+    uint32_t count = stream->v.flow->pushed_count;
     bool tell = tell_from_seq && count && to->v.conn != AL_REF_NONE &&
                 ali_push_at(stream, count - 1)->seq >= tell_from_seq;
 
@@ -391,13 +365,13 @@ void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq
     }
     node->v.leased -= count;
     node->v.waiting += count;
-    stream->v.pushed_count = 0;
+    stream->v.flow->pushed_count = 0;
     not_busy(node, ref);
-    forget_reading(node, stream);
-    stream->v.again = 0;
+    ali_stream_forget_reading(node, stream);
+    stream->v.flow->again = 0;
     ali_stream_unready(node, ref);
-    stream->v.next = ali_runs_begin(&stream->d.runs);
-    al_wheel_cancel(&node->v.wheel, &stream->v.timer);
+    stream->v.flow->next = ali_runs_begin(&stream->d.runs);
+    al_wheel_cancel(&node->v.wheel, &stream->v.flow->timer);
     if (tell)
         ALI_SEND(node, to->v.conn, recall, &recall);
     ali_agent_dirty(node, stream->d.to); /* the credit that came back serves other streams */
@@ -411,20 +385,20 @@ void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, i
     struct al_msg_recall recall = {
         .agent = to->d.id, .stream = stream->d.id, .seq = seq, .code = (uint16_t)code};
 
-    if (index == 0 || stream->v.again) {
+    if (index == 0 || stream->v.flow->again) {
         ali_stream_recall(node, ref, ali_push_at(stream, 0)->seq, code);
         return;
     }
-    for (uint32_t i = index; i < stream->v.pushed_count; i++) {
+    for (uint32_t i = index; i < stream->v.flow->pushed_count; i++) {
         to->v.out--;
         to->v.out_bytes -= ali_push_at(stream, i)->bytes;
         node->v.leased--;
         node->v.waiting++;
     }
-    stream->v.pushed_count = index;
-    forget_reading(node, stream);
+    stream->v.flow->pushed_count = index;
+    ali_stream_forget_reading(node, stream);
     ali_stream_unready(node, ref);
-    stream->v.next = ali_runs_seek(&stream->d.runs, seq);
+    stream->v.flow->next = ali_runs_seek(&stream->d.runs, seq);
     if (to->v.conn != AL_REF_NONE)
         ALI_SEND(node, to->v.conn, recall, &recall);
     ali_agent_dirty(node, stream->d.to); /* the credit that came back serves other streams */
@@ -435,12 +409,11 @@ void ali_stream_drop_volatile(struct al_node *node, ali_ref ref)
     struct ali_stream *stream = ali_stream_at(node, ref);
 
     if (!node->v.loading) {
-        ali_stream_recall(node, ref, 0, 0);
+        if (ali_has_flow(stream))
+            ali_stream_recall(node, ref, 0, 0);
         node->v.waiting -= ali_runs_count(&stream->d.runs) - stream->d.gone_count;
     }
-    al_alloc_free(&node->alloc, stream->v.pushed, stream->v.pushed_cap * sizeof(*stream->v.pushed));
-    stream->v.pushed = NULL;
-    stream->v.pushed_cap = 0;
+    ali_flow_drop(node, ref);
     if (stream->v.watch_count)
         ali_waiter_drop_stream(node, stream->d.id);
 }
@@ -451,7 +424,7 @@ void ali_stream_drop_volatile(struct al_node *node, ali_ref ref)
 static int plan_read(struct al_node *node, ali_ref ref, uint32_t want)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_cursor cursor = stream->v.next;
+    struct ali_cursor cursor = stream->v.flow->next;
     struct ali_read read = {.kind = ALI_READ_STREAM, .stream = stream->d.id};
     uint64_t lsns[READ_BATCH];
     uint32_t count = 0;
@@ -465,14 +438,14 @@ static int plan_read(struct al_node *node, ali_ref ref, uint32_t want)
     }
     ali_stream_unready(node, ref);
     if (count == 0) { /* only what is gone: step over it */
-        stream->v.next = cursor;
+        stream->v.flow->next = cursor;
         return 0;
     }
     r = ali_effect_read(node, &read, lsns, count);
     if (r < 0)
         return r;
-    stream->v.reading = read.request;
-    stream->v.planned = count;
+    stream->v.flow->reading = read.request;
+    stream->v.flow->planned = count;
     ali_agent_at(node, stream->d.to)->v.planned += count;
     return 0;
 }
@@ -492,7 +465,7 @@ static int pump(struct al_node *node, ali_ref agent_ref)
                 break;
             want = 1;
         }
-        r = plan_read(node, agent->v.levels->ready[level].head,
+        r = plan_read(node, agent->v.levels->ready[level].head->stream,
                       want < READ_BATCH ? want : READ_BATCH);
         agent->v.levels->since_ms[level] = ali_mono_ms(node);
         if (r < 0)
@@ -523,18 +496,18 @@ static int push_read(struct al_node *node, ali_ref ref, const struct al_event *e
     struct ali_stream *stream = ali_stream_at(node, ref);
     const struct ali_agent *to = ali_agent_at(node, stream->d.to);
 
-    ali_cursor_refresh(&stream->d.runs, &stream->v.next);
+    ali_cursor_refresh(&stream->d.runs, &stream->v.flow->next);
     for (uint32_t i = 0; i < event->record_count; i++) {
         struct ali_rec_publish record;
         struct ali_rec_group_post post;
         struct parcel parcel = {.record = &record};
         struct al_msg_envelope envelope;
 
-        while (stream->v.next.seq < stream->d.runs.next_seq &&
-               ali_seq_is_gone(node, stream, ref, stream->v.next.seq))
-            ali_cursor_next(&stream->d.runs, &stream->v.next);
-        if (stream->v.next.seq == stream->d.runs.next_seq ||
-            stream->v.next.lsn != event->records[i].lsn || !has_credit(node, to) ||
+        while (stream->v.flow->next.seq < stream->d.runs.next_seq &&
+               ali_seq_is_gone(node, stream, ref, stream->v.flow->next.seq))
+            ali_cursor_next(&stream->d.runs, &stream->v.flow->next);
+        if (stream->v.flow->next.seq == stream->d.runs.next_seq ||
+            stream->v.flow->next.lsn != event->records[i].lsn || !has_credit(node, to) ||
             is_out_elsewhere(stream, to))
             break;
         if (ali_unwrap_message(&event->records[i], &record, &post) < 0 ||
@@ -543,7 +516,7 @@ static int push_read(struct al_node *node, ali_ref ref, const struct al_event *e
             al_decode_envelope(record.envelope, &envelope) < 0)
             return -AL_E_DAMAGED;
         parcel.post = post.group ? &post : NULL;
-        parcel.seq = stream->v.next.seq;
+        parcel.seq = stream->v.flow->next.seq;
         parcel.kind = ali_metric_find(node, envelope.kind);
         if (push(node, ref, &parcel) < 0)
             break;
@@ -564,11 +537,11 @@ static int plan_again(struct al_node *node, ali_ref ref)
     uint32_t count = 0;
     int r;
 
-    stream->v.again = 0;
-    for (uint32_t i = 0; i < stream->v.pushed_count && count < READ_BATCH; i++) {
+    stream->v.flow->again = 0;
+    for (uint32_t i = 0; i < stream->v.flow->pushed_count && count < READ_BATCH; i++) {
         const struct ali_push *push = ali_push_at(stream, i);
 
-        if (push->seq >= stream->v.again_next && push->seq <= stream->v.again_end)
+        if (push->seq >= stream->v.flow->again_next && push->seq <= stream->v.flow->again_end)
             lsns[count++] = push->lsn;
     }
     if (count == 0) {
@@ -578,24 +551,24 @@ static int plan_again(struct al_node *node, ali_ref ref)
     r = ali_effect_read(node, &read, lsns, count);
     if (r < 0)
         return r;
-    stream->v.again = read.request;
+    stream->v.flow->again = read.request;
     ali_stream_unready(node, ref);
     return 0;
 }
 
 int ali_push_again(struct al_node *node, ali_ref agent)
 {
-    ali_ref ref = ali_agent_at(node, agent)->v.busy.head;
+    struct ali_flow *flow = ali_agent_at(node, agent)->v.busy.head;
     int r = 0;
 
-    for (; ref != AL_REF_NONE && r == 0; ref = ali_stream_at(node, ref)->v.busy.next) {
-        struct ali_stream *stream = ali_stream_at(node, ref);
+    for (; flow && r == 0; flow = flow->busy.next) {
+        const struct ali_stream *stream = ali_stream_at(node, flow->stream);
 
         if (is_out_elsewhere(stream, ali_agent_at(node, agent)))
             continue;
-        stream->v.again_next = ali_push_at(stream, 0)->seq;
-        stream->v.again_end = ali_push_at(stream, stream->v.pushed_count - 1)->seq;
-        r = plan_again(node, ref);
+        flow->again_next = ali_push_at(stream, 0)->seq;
+        flow->again_end = ali_push_at(stream, flow->pushed_count - 1)->seq;
+        r = plan_again(node, flow->stream);
     }
     return r;
 }
@@ -604,11 +577,11 @@ int ali_push_range(struct al_node *node, ali_ref ref, uint64_t start, uint64_t e
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
 
-    if (stream->v.again || !stream->v.pushed_count ||
+    if (stream->v.flow->again || !stream->v.flow->pushed_count ||
         is_out_elsewhere(stream, ali_agent_at(node, stream->d.to)))
         return 0; /* on its way already, or recalled meanwhile */
-    stream->v.again_next = start;
-    stream->v.again_end = end;
+    stream->v.flow->again_next = start;
+    stream->v.flow->again_end = end;
     return plan_again(node, ref);
 }
 
@@ -621,17 +594,17 @@ static int send_again(struct al_node *node, ali_ref ref, const struct al_event *
 
     if (ali_agent_at(node, stream->d.to)->v.conn == AL_REF_NONE ||
         is_out_elsewhere(stream, ali_agent_at(node, stream->d.to))) {
-        stream->v.again = 0; /* gone again */
+        stream->v.flow->again = 0; /* gone again */
         ali_stream_ready(node, ref);
         return 0;
     }
-    for (uint32_t i = 0; i < stream->v.pushed_count; i++) {
+    for (uint32_t i = 0; i < stream->v.flow->pushed_count; i++) {
         const struct ali_push *push = ali_push_at(stream, i);
         struct ali_rec_publish record;
         struct ali_rec_group_post post;
         struct parcel parcel = {.record = &record, .seq = push->seq};
 
-        if (push->seq < stream->v.again_next || push->seq > stream->v.again_end)
+        if (push->seq < stream->v.flow->again_next || push->seq > stream->v.flow->again_end)
             continue;
         while (at < event->record_count && event->records[at].lsn != push->lsn)
             at++; /* settled meanwhile */
@@ -641,7 +614,7 @@ static int send_again(struct al_node *node, ali_ref ref, const struct al_event *
             return -AL_E_DAMAGED;
         parcel.post = post.group ? &post : NULL;
         send_deliver(node, stream, i, &parcel);
-        stream->v.again_next = parcel.seq + 1;
+        stream->v.flow->again_next = parcel.seq + 1;
     }
     return plan_again(node, ref);
 }
@@ -652,15 +625,15 @@ static int read_missed(struct al_node *node, ali_ref ref, bool again, int status
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
 
-    if (status != -AL_E_NOT_FOUND || ++stream->v.misses > MISSES_MAX)
+    if (status != -AL_E_NOT_FOUND || ++stream->v.flow->misses > MISSES_MAX)
         return status;
     if (!again)
-        forget_reading(node, stream);
+        ali_stream_forget_reading(node, stream);
     else if (ali_agent_at(node, stream->d.to)->v.conn != AL_REF_NONE &&
              !is_out_elsewhere(stream, ali_agent_at(node, stream->d.to)))
         return plan_again(node, ref);
     else
-        stream->v.again = 0;
+        stream->v.flow->again = 0;
     ali_stream_ready(node, ref);
     return 0;
 }
@@ -684,15 +657,16 @@ int ali_read_done(struct al_node *node, const struct al_event *event)
     if (ref == AL_REF_NONE)
         return 0;
     stream = ali_stream_at(node, ref);
-    if (read.request != (read.kind == ALI_READ_AGAIN ? stream->v.again : stream->v.reading))
+    if (read.request !=
+        (read.kind == ALI_READ_AGAIN ? stream->v.flow->again : stream->v.flow->reading))
         return 0; /* recalled meanwhile */
     if (event->status < 0)
         return read_missed(node, ref, read.kind == ALI_READ_AGAIN, event->status);
-    stream->v.misses = 0;
+    stream->v.flow->misses = 0;
     if (read.kind == ALI_READ_AGAIN)
         return send_again(node, ref, event);
-    forget_reading(node, stream);
-    if (stream->v.again)
+    ali_stream_forget_reading(node, stream);
+    if (stream->v.flow->again)
         return 0; /* what is out comes first; this is read once more behind it */
     return push_read(node, ref, event);
 }

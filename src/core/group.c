@@ -73,7 +73,7 @@ static void recall_copies(struct al_node *node, const struct ali_group *group)
 {
     for (ali_ref m = group->d.members.head; m != AL_REF_NONE;
          m = ali_member_at(node, m)->d.of_group.next)
-        if (stream_of(node, m)->v.pushed_count)
+        if (stream_of(node, m)->v.flow->pushed_count)
             ali_stream_recall(node, ali_member_at(node, m)->d.stream,
                               ali_push_at(stream_of(node, m), 0)->seq, AL_E_UNKNOWN_GROUP);
 }

@@ -323,7 +323,8 @@ static void apply_join(struct al_node *node, ali_ref ref, const struct ali_rec_g
     if (!ali_runs_count(&stream->d.runs)) {
         stream->d.runs.first_seq = stream->d.runs.next_seq = r->start_seq;
         stream->d.prev_seq = 0;
-        stream->v.next = ali_runs_begin(&stream->d.runs);
+        if (ali_has_flow(stream))
+            stream->v.flow->next = ali_runs_begin(&stream->d.runs);
     }
     at = ali_runs_seek(&group->d.history, r->start_seq);
     for (; at.seq < r->seq; ali_cursor_next(&group->d.history, &at))

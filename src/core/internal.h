@@ -324,6 +324,43 @@ void ali_holes_deinit(struct al_node *node);
 void ali_gap_deliver(struct al_node *node, uint32_t conn, struct al_msg_deliver *deliver,
                      uint16_t count);
 
+/* ---- flow.c: what a stream needs while it has messages ----------------------------------------
+ */
+
+/* The flow of every stream that has nothing pending. */
+extern const struct ali_flow ali_no_flow;
+/* The same, for v.flow: not to be written to. */
+struct ali_flow *ali_flow_none(void);
+/* True if the stream has a flow of its own, which may be written to. */
+static inline bool ali_has_flow(const struct ali_stream *stream)
+{
+    return stream->v.flow != &ali_no_flow;
+}
+/* The stream's flow, made if there is none, with its cursor on the head. NULL: no memory, and the
+ * step ends with -AL_E_NOMEM. */
+struct ali_flow *ali_flow_get(struct al_node *node, ali_ref stream);
+/* The stream has nothing pending now: its flow goes at the end of the step, unless more comes. */
+void ali_flow_emptied(struct al_node *node, ali_ref stream);
+/* The stream goes; nothing of it may be out. */
+void ali_flow_drop(struct al_node *node, ali_ref stream);
+/* The end of a step. */
+void ali_flows_rest(struct al_node *node);
+/* Frees all flows; those of streams too. */
+void ali_flows_free(struct al_node *node);
+/* Room in the ring for one more message that is given out. 0 or -AL_E_NOMEM. */
+int ali_flow_reserve_push(struct al_node *node, struct ali_stream *stream);
+/* A burst long ago must not cost memory for ever. */
+void ali_flow_shrink(struct al_node *node, struct ali_flow *flow);
+/* Appends to a list; takes out of it. offset: of the link in the flow. */
+void ali_flow_push(struct ali_flows *list, size_t offset, struct ali_flow *flow);
+void ali_flow_unlink(struct ali_flows *list, size_t offset, struct ali_flow *flow);
+/* Failed attempts of the head; without any, all zero. */
+const struct ali_trouble *ali_trouble_of(const struct ali_stream *stream);
+/* The same to be written to, made if there is none. NULL: no memory. */
+struct ali_trouble *ali_trouble_get(struct al_node *node, struct ali_stream *stream);
+/* The head has changed. */
+void ali_trouble_free(struct al_node *node, struct ali_stream *stream);
+
 /* ---- deliver.c ---------------------------------------------------------------------------- */
 
 /* The stream has (or may have) something to push. */
@@ -347,13 +384,16 @@ int ali_push_again(struct al_node *node, ali_ref agent);
 int ali_push_range(struct al_node *node, ali_ref stream, uint64_t start, uint64_t end);
 /* Disarms and unlinks a stream that is about to go. */
 void ali_stream_drop_volatile(struct al_node *node, ali_ref ref);
+/* A read under way is not wanted any more. */
+void ali_stream_forget_reading(struct al_node *node, struct ali_stream *stream);
 /* Gives back everything that the stream has out, and begins again at its head. */
 void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq, int code);
 /* The head was settled or is new: its lease clock starts. */
 void ali_lease_start(struct al_node *node, ali_ref ref);
 static inline struct ali_push *ali_push_at(const struct ali_stream *stream, uint32_t index)
 {
-    return &stream->v.pushed[(stream->v.pushed_first + index) & (stream->v.pushed_cap - 1)];
+    return &stream->v.flow
+                ->pushed[(stream->v.flow->pushed_first + index) & (stream->v.flow->pushed_cap - 1)];
 }
 /* Forgets the first pushed message (it was settled) and gives its credit back. */
 void ali_push_drop(struct al_node *node, ali_ref stream);
@@ -419,6 +459,7 @@ static inline bool ali_letters_are_full(const struct al_node *node, const struct
     return agent->d.letter_count >= node->config.dlq_max ||
            agent->d.letter_bytes >= node->config.dlq_bytes;
 }
+/* Order of the dead letters of an agent. */
 ali_before_fn ali_letter_by_position;
 /* The log is told that the message has become a dead letter. */
 void ali_letter_log(struct al_node *node, const struct ali_rec_dead *record);
@@ -426,6 +467,7 @@ void ali_letter_log(struct al_node *node, const struct ali_rec_dead *record);
 void ali_letter_log_turn(struct al_node *node);
 /* Sorts the agent's list of letters. */
 void ali_letters_sort(struct al_node *node, struct ali_agent *agent, ali_before_fn *before);
+/* What DLQ_GET asked for has been read. */
 void ali_letter_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
                      const struct al_event *event);
 

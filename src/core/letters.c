@@ -235,6 +235,7 @@ static int redrive(struct al_node *node, ali_ref ref)
                                      .old_seq = letter->d.seq,
                                      .seq = stream->d.runs.next_seq,
                                      .wall_ms = node->v.now.wall_ms};
+    struct ali_flow *flow;
     int r;
 
     if (is_of_group(node, ref))
@@ -248,7 +249,10 @@ static int redrive(struct al_node *node, ali_ref ref)
         return r;
     node->v.waiting++;
     /* Perhaps seen; its record does not tell if it was a scheduled one. */
-    ali_stream_at(node, stream_ref)->v.seen_seq = record.seq;
+    flow = ali_flow_get(node, stream_ref);
+    if (!flow)
+        return -AL_E_NOMEM;
+    flow->seen_seq = record.seq;
     ali_stream_ready(node, stream_ref);
     return 0;
 }

@@ -75,6 +75,21 @@ static int load_runs(struct al_node *node, struct ali_runs *into, struct al_str 
     return 0;
 }
 
+static int load_trouble(struct al_node *node, struct ali_stream *stream,
+                        const struct ali_item_stream *item)
+{
+    struct ali_trouble *trouble;
+
+    if (!item->attempt_ms && !item->due_ms && !item->log.n)
+        return 0;
+    trouble = ali_trouble_get(node, stream);
+    if (!trouble)
+        return -AL_E_NOMEM;
+    trouble->attempt_ms = item->attempt_ms;
+    trouble->due_ms = item->due_ms;
+    return al_buf_put(&trouble->log, item->log.p, item->log.n);
+}
+
 static int load_stream(struct al_node *node, const struct ali_item_stream *item)
 {
     struct ali_rec_stream_open record = {.stream = item->stream,
@@ -97,11 +112,9 @@ static int load_stream(struct al_node *node, const struct ali_item_stream *item)
     stream = ali_stream_at(node, ali_find_stream(node, item->stream));
     stream->d.prev_seq = item->prev_seq;
     stream->d.attempts = item->attempts;
-    stream->d.attempt_ms = item->attempt_ms;
-    stream->d.due_ms = item->due_ms;
     stream->d.moved_count = item->moved_count;
     stream->d.runs.first_seq = stream->d.runs.next_seq = item->first_seq;
-    r = al_buf_put(&stream->d.log, item->log.p, item->log.n);
+    r = load_trouble(node, stream, item);
     if (r == 0)
         r = load_runs(node, &stream->d.runs, item->runs);
     if (r == 0 && stream->d.runs.next_seq != item->next_seq)

@@ -123,6 +123,7 @@ int al_node_new(const struct al_node_config *config, struct al_node **ret_node)
 
 static void free_objects(struct al_node *node)
 {
+    ali_flows_free(node);
     for (ali_ref ref = 0; ref < node->streams.end; ref++) {
         struct ali_stream *stream;
 
@@ -131,9 +132,7 @@ static void free_objects(struct al_node *node)
         stream = ali_stream_at(node, ref);
         ali_runs_deinit(&stream->d.runs, &node->alloc);
         al_alloc_free(&node->alloc, stream->d.label, stream->d.label_size);
-        al_buf_deinit(&stream->d.log);
-        al_alloc_free(&node->alloc, stream->v.pushed,
-                      stream->v.pushed_cap * sizeof(*stream->v.pushed));
+        ali_trouble_free(node, stream);
     }
     for (ali_ref ref = 0; ref < node->agents.end; ref++)
         if (al_pool_has(&node->agents, ref))
@@ -340,6 +339,7 @@ int al_node_step(struct al_node *node, const struct al_event *event, struct al_e
         r = ali_acks_flush(node);
     if (r == 0)
         r = ali_pump_dirty(node);
+    ali_flows_rest(node);
     if (r == 0 && ret_effects->failed)
         r = -AL_E_NOMEM;
     node->v.effects = NULL;
@@ -349,15 +349,21 @@ int al_node_step(struct al_node *node, const struct al_event *event, struct al_e
 static void start_stream(struct al_node *node, ali_ref ref)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
+    const struct ali_trouble *trouble = ali_trouble_of(stream);
+    struct ali_flow *flow;
 
-    stream->v.next = ali_runs_begin(&stream->d.runs);
+    if (!ali_runs_count(&stream->d.runs))
+        return;
+    flow = ali_flow_get(node, ref);
+    if (!flow)
+        return;
     node->v.waiting += ali_runs_count(&stream->d.runs) - stream->d.gone_count;
     /* Before the restart any of these may have been given out. */
-    stream->v.seen_seq = AL_PLANT(node, REDELIVERED_UNMARKED) ? 0 : stream->d.runs.next_seq - 1;
-    if (stream->d.due_ms && ali_runs_count(&stream->d.runs)) {
-        stream->v.is_held = true;
-        ali_timer_set(node, &stream->v.timer, ALI_TIMER_STREAM, ref,
-                      ali_remaining_ms(node, stream->d.attempt_ms, stream->d.due_ms));
+    flow->seen_seq = AL_PLANT(node, REDELIVERED_UNMARKED) ? 0 : stream->d.runs.next_seq - 1;
+    if (trouble->due_ms) {
+        flow->is_held = true;
+        ali_timer_set(node, &flow->timer, ALI_TIMER_STREAM, ref,
+                      ali_remaining_ms(node, trouble->attempt_ms, trouble->due_ms));
         return;
     }
     ali_stream_ready(node, ref);
@@ -406,5 +412,5 @@ int al_node_start(struct al_node *node, struct al_now now, struct al_effects *re
     node->v.started = true;
     start_timers(node);
     node->v.effects = NULL;
-    return 0;
+    return ret_effects->failed ? -AL_E_NOMEM : 0;
 }

@@ -51,17 +51,19 @@ static bool describe(const struct al_node *node, ali_ref stream_ref, uint64_t se
         return true;
     }
     row->attempts = is_head ? stream->d.attempts : 0;
-    row->last_attempt_ms = is_head ? stream->d.attempt_ms : 0;
+    row->last_attempt_ms = is_head ? ali_trouble_of(stream)->attempt_ms : 0;
     if (is_head)
-        row->attempts_log = al_str_of(stream->d.log.data, stream->d.log.size);
-    if (stream->v.pushed_count && seq >= ali_push_at(stream, 0)->seq && seq < stream->v.next.seq) {
+        row->attempts_log =
+            al_str_of(ali_trouble_of(stream)->log.data, ali_trouble_of(stream)->log.size);
+    if (stream->v.flow->pushed_count && seq >= ali_push_at(stream, 0)->seq &&
+        seq < stream->v.flow->next.seq) {
         row->state = AL_STATE_LEASED;
         row->attempts++;
         return true;
     }
-    row->state = is_head && stream->v.is_held ? AL_STATE_DELAYED : AL_STATE_WAITING;
-    row->due_ms = is_head && stream->v.is_held ? stream->d.due_ms : 0;
-    if (to->v.gate || stream->v.is_blocked)
+    row->state = is_head && stream->v.flow->is_held ? AL_STATE_DELAYED : AL_STATE_WAITING;
+    row->due_ms = is_head && stream->v.flow->is_held ? ali_trouble_of(stream)->due_ms : 0;
+    if (to->v.gate || stream->v.flow->is_blocked)
         row->reason = al_str_c("held: the circuit breaker of the recipient is open");
     return true;
 }

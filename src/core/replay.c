@@ -55,7 +55,7 @@ int ali_keep_one(struct al_node *node, const struct ali_stream *stream, uint64_t
 
     if (!keeps(node, stream))
         return 0;
-    for (uint32_t i = 0; i < stream->v.pushed_count && r == 0; i++)
+    for (uint32_t i = 0; i < stream->v.flow->pushed_count && r == 0; i++)
         if (ali_push_at(stream, i)->seq == seq)
             r = ali_keep_add(node, stream, ali_push_at(stream, i));
     return r < 0 ? r : ali_keep_flush(node, stream->d.id);

@@ -55,7 +55,7 @@ static int find_seq(struct al_node *node, uint32_t stream_id, uint64_t seq, stru
     if (ref == AL_REF_NONE)
         return -AL_E_NOT_FOUND;
     stream = ali_stream_at(node, ref);
-    high = stream->v.pushed_count;
+    high = stream->v.flow->pushed_count;
     while (low < high && ali_push_at(stream, low)->seq != seq) { /* sequences rise */
         uint32_t middle = low + (high - low) / 2;
 
@@ -159,18 +159,18 @@ static int ack_in_detail(struct al_node *node, const struct ali_conn *conn, ali_
     if (r < 0)
         return r;
     push = *ali_push_at(stream, 0);
-    record =
-        (struct ali_rec_ack){.stream = stream->d.id,
-                             .last_seq = push.seq,
-                             .count = 1,
-                             .status = m->status,
-                             .attempts = (uint16_t)(stream->d.attempts + 1),
-                             .wall_ms = node->v.now.wall_ms,
-                             .reason = m->reason,
-                             .response_type = m->response_type,
-                             .metadata = m->metadata,
-                             .response = m->response,
-                             .attempts_log = al_str_of(stream->d.log.data, stream->d.log.size)};
+    record = (struct ali_rec_ack){.stream = stream->d.id,
+                                  .last_seq = push.seq,
+                                  .count = 1,
+                                  .status = m->status,
+                                  .attempts = (uint16_t)(stream->d.attempts + 1),
+                                  .wall_ms = node->v.now.wall_ms,
+                                  .reason = m->reason,
+                                  .response_type = m->response_type,
+                                  .metadata = m->metadata,
+                                  .response = m->response,
+                                  .attempts_log = al_str_of(ali_trouble_of(stream)->log.data,
+                                                            ali_trouble_of(stream)->log.size)};
     end = (struct al_msg_end){.message_id = push.id,
                               .stream = record.stream,
                               .seq = push.seq,
@@ -389,10 +389,10 @@ static int final_log(struct al_node *node, const struct ali_stream *stream,
     int r;
 
     log->size = 0;
-    r = al_buf_reserve(log, stream->d.log.size + ali_attempt_size(last));
+    r = al_buf_reserve(log, ali_trouble_of(stream)->log.size + ali_attempt_size(last));
     if (r < 0)
         return r;
-    al_buf_put(log, stream->d.log.data, stream->d.log.size);
+    al_buf_put(log, ali_trouble_of(stream)->log.data, ali_trouble_of(stream)->log.size);
     ali_log_attempt(log, last);
     *ret_log = al_str_of(log->data, log->size);
     return 0;
@@ -404,7 +404,7 @@ int ali_message_dead(struct al_node *node, ali_ref ref, const struct ali_push *w
     struct ali_stream *stream = ali_stream_at(node, ref);
     struct ali_push message = *what;
     uint64_t seq = message.seq;
-    bool is_pushed = stream->v.pushed_count && ali_push_at(stream, 0)->seq == seq;
+    bool is_pushed = stream->v.flow->pushed_count && ali_push_at(stream, 0)->seq == seq;
     struct ali_rec_dead record = {.stream = stream->d.id,
                                   .seq = seq,
                                   .position = node->d.next_position,
@@ -420,7 +420,8 @@ int ali_message_dead(struct al_node *node, ali_ref ref, const struct ali_push *w
 
     if (seq == stream->d.runs.first_seq) {
         record.attempts = (uint16_t)(stream->d.attempts + (death->state == AL_STATE_FAILED));
-        record.attempts_log = al_str_of(stream->d.log.data, stream->d.log.size);
+        record.attempts_log =
+            al_str_of(ali_trouble_of(stream)->log.data, ali_trouble_of(stream)->log.size);
     }
     if (death->last) {
         record.attempts = death->last->attempt;
@@ -456,7 +457,7 @@ static void recall_after_failure(struct al_node *node, ali_ref ref, int code)
     struct ali_stream *stream = ali_stream_at(node, ref);
     uint64_t head = stream->d.runs.first_seq;
 
-    if (AL_PLANT(node, RETRY_OVERTAKES) && stream->v.pushed_count > 1)
+    if (AL_PLANT(node, RETRY_OVERTAKES) && stream->v.flow->pushed_count > 1)
         return;
     ali_stream_recall(node, ref, code == AL_E_TIMEOUT ? head : head + 1, code);
 }
@@ -498,8 +499,8 @@ static int head_again(struct al_node *node, ali_ref ref, const struct ali_push *
     if (head->kind != UINT16_MAX)
         node->v.metrics[head->kind].retries++;
     recall_after_failure(node, ref, failed->code);
-    stream->v.is_held = true;
-    ali_timer_set(node, &stream->v.timer, ALI_TIMER_STREAM, ref, delay_ms);
+    stream->v.flow->is_held = true;
+    ali_timer_set(node, &stream->v.flow->timer, ALI_TIMER_STREAM, ref, delay_ms);
     return 0;
 }
 
@@ -536,23 +537,23 @@ int ali_stream_timer(struct al_node *node, ali_ref ref)
     uint64_t now = ali_mono_ms(node);
     int r;
 
-    if (stream->v.is_held) { /* time for the next attempt */
-        stream->v.is_held = false;
+    if (stream->v.flow->is_held) { /* time for the next attempt */
+        stream->v.flow->is_held = false;
         ali_stream_ready(node, ref);
         return 0;
     }
-    if (!stream->v.pushed_count)
+    if (!stream->v.flow->pushed_count)
         return 0;
-    if (now < stream->v.lease_ms) {
-        uint64_t due = stream->v.lease_ms;
+    if (now < stream->v.flow->lease_ms) {
+        uint64_t due = stream->v.flow->lease_ms;
 
-        if (stream->v.call_ms && now >= stream->v.call_ms) {
+        if (stream->v.flow->call_ms && now >= stream->v.flow->call_ms) {
             ali_breaker_outcome(node, ref, ali_push_at(stream, 0)->kind, false);
-            stream->v.call_ms = 0;
+            stream->v.flow->call_ms = 0;
         }
-        if (stream->v.call_ms && stream->v.call_ms < due)
-            due = stream->v.call_ms;
-        ali_timer_set(node, &stream->v.timer, ALI_TIMER_STREAM, ref, due - now);
+        if (stream->v.flow->call_ms && stream->v.flow->call_ms < due)
+            due = stream->v.flow->call_ms;
+        ali_timer_set(node, &stream->v.flow->timer, ALI_TIMER_STREAM, ref, due - now);
         return 0;
     }
     r = ali_acks_flush(node);
@@ -587,7 +588,7 @@ int ali_mark_timer(struct al_node *node, ali_ref ref)
 {
     struct ali_mark *mark = ali_mark_at(node, ref);
     struct ali_stream *stream = ali_stream_at(node, mark->d.stream);
-    bool is_out = mark->d.seq < stream->v.next.seq && stream->v.pushed_count &&
+    bool is_out = mark->d.seq < stream->v.flow->next.seq && stream->v.flow->pushed_count &&
                   mark->d.seq >= ali_push_at(stream, 0)->seq;
 
     if (mark->d.gone)
@@ -596,9 +597,9 @@ int ali_mark_timer(struct al_node *node, ali_ref ref)
         ali_timer_set(node, &mark->v.timer, ALI_TIMER_MARK, ref, LOOK_AGAIN_MS);
         return 0;
     }
-    if (mark->d.seq == stream->d.runs.first_seq && stream->v.is_held) {
-        stream->v.is_held = false; /* it waited for its retry: the next one may go */
-        al_wheel_cancel(&node->v.wheel, &stream->v.timer);
+    if (mark->d.seq == stream->d.runs.first_seq && stream->v.flow->is_held) {
+        stream->v.flow->is_held = false; /* it waited for its retry: the next one may go */
+        al_wheel_cancel(&node->v.wheel, &stream->v.flow->timer);
     }
     return expire(node, mark);
 }
@@ -629,12 +630,12 @@ static int extend(struct al_node *node, struct place place, uint32_t lease_ms, u
         push->lease_ms = lease_ms ? lease_ms : push->lease_ms;
         return 0;
     }
-    stream->v.lease_ms = until < push->hard_ms ? until : push->hard_ms;
-    if (stream->v.call_ms)
-        stream->v.call_ms = ali_breaker_call_ms(node, push);
-    if (stream->v.timer.deadline_ms > stream->v.lease_ms + 1)
-        ali_timer_set(node, &stream->v.timer, ALI_TIMER_STREAM, place.stream,
-                      stream->v.lease_ms - ali_mono_ms(node));
+    stream->v.flow->lease_ms = until < push->hard_ms ? until : push->hard_ms;
+    if (stream->v.flow->call_ms)
+        stream->v.flow->call_ms = ali_breaker_call_ms(node, push);
+    if (stream->v.flow->timer.deadline_ms > stream->v.flow->lease_ms + 1)
+        ali_timer_set(node, &stream->v.flow->timer, ALI_TIMER_STREAM, place.stream,
+                      stream->v.flow->lease_ms - ali_mono_ms(node));
     return 0;
 }
 
@@ -711,13 +712,12 @@ int ali_handle_part(struct al_node *node, struct ali_conn *conn, const struct al
 static bool find_out(const struct al_node *node, const struct ali_agent *agent,
                      const struct al_id *id, struct place *ret_place)
 {
-    for (ali_ref ref = agent->v.busy.head; ref != AL_REF_NONE;
-         ref = ali_stream_at(node, ref)->v.busy.next) {
-        const struct ali_stream *stream = ali_stream_at(node, ref);
+    for (const struct ali_flow *flow = agent->v.busy.head; flow; flow = flow->busy.next) {
+        const struct ali_stream *stream = ali_stream_at(node, flow->stream);
 
-        for (uint32_t i = 0; i < stream->v.pushed_count; i++) {
+        for (uint32_t i = 0; i < stream->v.flow->pushed_count; i++) {
             if (al_id_eq(&ali_push_at(stream, i)->id, id)) {
-                *ret_place = (struct place){ref, i};
+                *ret_place = (struct place){flow->stream, i};
                 return true;
             }
         }

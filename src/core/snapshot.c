@@ -64,21 +64,22 @@ static int put_stream(const struct al_node *node, const struct ali_stream *strea
                       struct al_buf *out)
 {
     struct al_buf runs;
-    struct ali_item_stream item = {.stream = stream->d.id,
-                                   .from = ali_agent_at(node, stream->d.from)->d.id,
-                                   .to = ali_agent_at(node, stream->d.to)->d.id,
-                                   .priority = stream->d.priority,
-                                   .flags = stream->d.flags,
-                                   .prev_seq = stream->d.prev_seq,
-                                   .used_ms = stream->d.used_ms,
-                                   .first_seq = stream->d.runs.first_seq,
-                                   .next_seq = stream->d.runs.next_seq,
-                                   .attempts = stream->d.attempts,
-                                   .attempt_ms = stream->d.attempt_ms,
-                                   .due_ms = stream->d.due_ms,
-                                   .moved_count = stream->d.moved_count,
-                                   .label = al_str_of(stream->d.label, stream->d.label_size),
-                                   .log = al_str_of(stream->d.log.data, stream->d.log.size)};
+    struct ali_item_stream item = {
+        .stream = stream->d.id,
+        .from = ali_agent_at(node, stream->d.from)->d.id,
+        .to = ali_agent_at(node, stream->d.to)->d.id,
+        .priority = stream->d.priority,
+        .flags = stream->d.flags,
+        .prev_seq = stream->d.prev_seq,
+        .used_ms = stream->d.used_ms,
+        .first_seq = stream->d.runs.first_seq,
+        .next_seq = stream->d.runs.next_seq,
+        .attempts = stream->d.attempts,
+        .attempt_ms = ali_trouble_of(stream)->attempt_ms,
+        .due_ms = ali_trouble_of(stream)->due_ms,
+        .moved_count = stream->d.moved_count,
+        .label = al_str_of(stream->d.label, stream->d.label_size),
+        .log = al_str_of(ali_trouble_of(stream)->log.data, ali_trouble_of(stream)->log.size)};
     int r;
 
     if (AL_PLANT(node, SEQ_REUSED) && item.first_seq == item.next_seq && item.next_seq > 1)

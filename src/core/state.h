@@ -55,10 +55,16 @@ struct ali_object {
 
 /* ---- agents ------------------------------------------------------------------------------ */
 
+/* A list of flows, through a pair of pointers in them. */
+struct ali_flow;
+struct ali_flows {
+    struct ali_flow *head, *tail;
+};
+
 /* By priority: the streams to an agent that have a message to push, and when the level was served
  * last. Made with the first stream to the agent: a group, or who only sends, has none. */
 struct ali_levels {
-    struct ali_list ready[AL_PRIORITY_COUNT];
+    struct ali_flows ready[AL_PRIORITY_COUNT];
     uint64_t since_ms[AL_PRIORITY_COUNT]; /* mono */
 };
 
@@ -82,7 +88,7 @@ struct ali_agent {
         struct ali_list streams;   /* streams to this agent */
         struct ali_levels *levels; /* NULL: there was none yet */
         uint32_t ready_mask;       /* levels with a stream that has a message to push */
-        struct ali_list busy;      /* streams with pushed messages */
+        struct ali_flows busy;     /* streams with pushed messages */
         uint32_t conn;             /* attached connection, AL_REF_NONE */
         struct ali_link link;      /* among the agents of that connection */
         uint32_t session;          /* one more with every new session */
@@ -108,6 +114,15 @@ struct ali_agent {
 
 /* ---- streams ----------------------------------------------------------------------------- */
 
+#define ALI_STREAM_FLAGS_MAX 15u
+
+/* Failed attempts of the head of a stream. */
+struct ali_trouble {
+    uint64_t attempt_ms; /* wall clock of the last one */
+    uint64_t due_ms;     /* wall clock before which the head waits for its next attempt, 0 */
+    struct al_buf log;   /* ATTEMPT bodies, each behind a u16 length */
+};
+
 struct ali_stream {
     struct ali_object object;
     struct {
@@ -121,39 +136,49 @@ struct ali_stream {
         uint32_t moved_count;  /* pending or dead messages whose record names another sequence:
                                   scheduled or redriven ones; never too small */
         uint16_t attempts;     /* failed attempts of the head */
-        uint8_t priority, flags, label_size;
+        uint8_t priority : 4, flags : 4;
+        uint8_t label_size;
         char *label;          /* label_size bytes, allocated */
         uint64_t prev_seq;    /* last sequence that ended well, 0 */
         uint64_t used_ms;     /* wall clock of the last change */
         struct ali_runs runs; /* pending messages */
         struct ali_list tracks;
-        uint64_t attempt_ms; /* wall clock of the last failed attempt of the head */
-        uint64_t due_ms;     /* wall clock before which the head waits for its next attempt, 0 */
-        struct al_buf log;   /* ATTEMPT bodies of the head, each behind a u16 length */
+        struct ali_trouble *trouble; /* NULL: no attempt of the head has failed */
     } d;
     struct {
-        struct ali_link link;  /* among the streams to the agent */
-        struct ali_link ready; /* in the agent's levels */
-        struct ali_link busy;
-        bool is_ready, is_busy, is_held; /* is_held: the head waits for its retry time */
-        bool is_blocked;                 /* by the breaker of a kind */
-        uint32_t planned;                /* messages that `reading` reads */
-        uint64_t reading;                /* outstanding READ request, 0 */
-        /* A receiver came back: its messages again_next to again_end are sent once more. */
-        uint64_t again, again_next, again_end; /* again: outstanding READ request, 0 */
-        struct ali_cursor next;                /* next message to push */
-        uint64_t seen_seq;       /* sequences up to here were possibly given out before */
-        struct ali_push *pushed; /* ring of messages given out, oldest first */
-        uint32_t pushed_first, pushed_count, pushed_cap;
-        uint32_t session;  /* of the agent when they were given out */
-        ali_ref member;    /* whose it is, if it comes from a group; AL_REF_NONE */
-        uint32_t misses;   /* reads in a row that found nothing */
-        uint64_t lease_ms; /* mono deadline of the head's lease; lazy: the timer may be earlier */
-        struct al_timer timer; /* lease of the head, or its retry */
-        uint64_t call_ms; /* mono: the head counts as an error then; 0: it has; UINT64_MAX: never */
+        struct ali_link link; /* among the streams to the agent */
+        ali_ref member;       /* whose it is, if it comes from a group; AL_REF_NONE */
         uint32_t channel_count;
-        uint32_t watch_count; /* connections that wait for the end of one of its messages */
+        uint32_t watch_count;  /* connections that wait for the end of one of its messages */
+        struct ali_flow *flow; /* ali_no_flow while nothing is pending (flow.c) */
     } v;
+};
+
+/* What a stream needs while messages of it are pending: flow.c. */
+struct ali_flow_link {
+    struct ali_flow *prev, *next;
+};
+struct ali_flow {
+    ali_ref stream;                  /* AL_REF_NONE: the stream is gone */
+    bool is_ready, is_busy, is_held; /* is_held: the head waits for its retry time */
+    bool is_blocked;                 /* by the breaker of a kind */
+    bool is_loose;                   /* its stream ran empty in this step, or is gone */
+    struct ali_flow *next_loose;     /* also among those kept for later */
+    struct ali_flow_link ready;      /* in the agent's levels */
+    struct ali_flow_link busy;       /* among those of the agent with messages out */
+    uint32_t planned;                /* messages that `reading` reads */
+    uint32_t misses;                 /* reads in a row that found nothing */
+    uint64_t reading;                /* outstanding READ request, 0 */
+    /* A receiver came back: its messages again_next to again_end are sent once more. */
+    uint64_t again, again_next, again_end; /* again: outstanding READ request, 0 */
+    struct ali_cursor next;                /* next message to push */
+    uint64_t seen_seq;                     /* up to here they were possibly given out before */
+    struct ali_push *pushed;               /* ring of messages given out, oldest first */
+    uint32_t pushed_first, pushed_count, pushed_cap;
+    uint32_t session;  /* of the agent when they were given out */
+    uint64_t lease_ms; /* mono deadline of the head's lease; lazy: the timer may be earlier */
+    uint64_t call_ms;  /* mono: the head counts as an error then; 0: it has; UINT64_MAX: never */
+    struct al_timer timer; /* lease of the head, or its retry */
 };
 
 /* What of a stream has ended well and can be replayed (history.c). */
@@ -647,6 +672,9 @@ struct al_node {
         struct ali_ack_run acks;
         ali_ref *dirty; /* agents to pump at the end of the step */
         uint32_t dirty_count, dirty_cap;
+        struct ali_flow *loose_flows; /* to be given back at the end of the step */
+        struct ali_flow *spare_flows; /* kept for the next stream that gets a message */
+        uint32_t spare_flow_count;
         struct al_pool reads; /* outstanding */
         uint64_t read_count;  /* since the start */
         uint64_t lease_counter;

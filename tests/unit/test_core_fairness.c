@@ -59,7 +59,7 @@ static void starvation(void **state)
         driver_answer_reads(&d);
         driver_ack(&d, 1, 2, i);
         driver_tick(&d, 100);
-        served |= ali_stream_at(d.node, 0)->v.next.seq > 1;
+        served |= ali_stream_at(d.node, 0)->v.flow->next.seq > 1;
         driver_forget(&d);
     }
     assert_true(served); /* 20 s later A was served */
@@ -84,7 +84,7 @@ static void starvation_by_volatile(void **state)
         driver_ack(&d, 1, 2, 0);
         driver_tick(&d, 100);
     }
-    assert_true(ali_stream_at(d.node, 0)->v.next.seq > 1);
+    assert_true(ali_stream_at(d.node, 0)->v.flow->next.seq > 1);
     driver_deinit(&d);
 }
 
