@@ -62,7 +62,8 @@
     X(NOT_RETAINED, 49, false, "so much of the past is not kept any more")                        \
     X(NO_HISTORY, 50, false, "nothing is kept of this agent's messages; see 'agentlink retain'")  \
     X(NO_QUORUM, 51, true, "fewer replies than the quorum")                                       \
-    X(AMBIGUOUS, 52, false, "several agents have this message out; name the one that is meant")
+    X(AMBIGUOUS, 52, false, "several agents have this message out; name the one that is meant")   \
+    X(WORKFLOW_FULL, 53, true, "no room for another number of a workflow")
 
 /* AL_E_NOMEM and so on, positive; functions return them negated. */
 enum al_error {

@@ -85,6 +85,14 @@
 #define AL_RETAIN_MESSAGES_MAX 4000000u
 #define AL_REPLAY_ROWS_MAX     256u /* messages in one answer */
 
+/* Workflows: numbers of messages with a workflow id (requirement O6). */
+#define AL_WORKFLOW_ID_MAX      255u
+#define AL_WORKFLOWS_MAX        100000u /* on a node; then those used longest ago are forgotten */
+#define AL_WORKFLOW_TTL_MS      (24ull * 3600 * 1000) /* with nothing pending, since its last use */
+#define AL_WORKFLOW_BLOCKS_MAX  1000000u   /* 128 numbers each that are not all processed: 56 MB */
+#define AL_WORKFLOW_NUMBERS_MAX UINT32_MAX /* numbers of one workflow are below this */
+#define AL_WORKFLOW_ROWS_MAX    256u       /* workflows or ranges in one answer */
+
 /* Retry policy (requirement D1). */
 #define AL_RETRY_BASE_DEFAULT_MS  100u
 #define AL_RETRY_FACTOR_DEFAULT   2u

@@ -28,6 +28,8 @@ static uint64_t pop_head(struct al_node *node, ali_ref ref)
         stream->v.flow->next = ali_runs_begin(&stream->d.runs);
     if (!ali_runs_count(&stream->d.runs))
         ali_flow_emptied(node, ref);
+    if (stream->d.numbering != AL_REF_NONE)
+        ali_numbering_drop(node, ref);
     stream->d.attempts = 0;
     ali_trouble_free(node, stream);
     return lsn;
@@ -73,6 +75,7 @@ void ali_apply_ack(struct al_node *node, uint64_t lsn, const struct ali_rec_ack 
         ended->state = r->status == AL_STATUS_PARTIAL ? AL_STATE_PARTIAL : AL_STATE_DELIVERED;
         ended->attempts = attempts;
         ended->end_ms = r->wall_ms;
+        ended->workflow_seq = ali_number_end(node, ref, seq, ended->state, r->wall_ms);
         if (detailed) {
             ended->lsn = lsn;
             ali_live_add(node, lsn);
@@ -160,6 +163,8 @@ int ali_prepare_dead(struct al_node *node, const struct ali_rec_dead *r)
         e = al_pool_reserve(&node->marks, 1);
     if (e == 0)
         e = al_index_reserve(&node->mark_keys, 1);
+    if (e == 0)
+        e = ali_number_tag_reserve(node, ref);
     return e < 0 ? e : ali_ended_reserve(node, 1);
 }
 
@@ -190,8 +195,10 @@ void ali_apply_dead(struct al_node *node, uint64_t lsn, const struct ali_rec_dea
     struct ali_letter *letter;
     struct ali_ended *ended;
     uint64_t body_lsn;
+    uint32_t number;
 
     ali_touch(node, ALI_PART_STREAM, stream_ref, &stream->object);
+    number = ali_number_end(node, stream_ref, r->seq, r->state, r->wall_ms);
     body_lsn = r->seq == stream->d.runs.first_seq ? pop_head(node, stream_ref)
                                                   : leave_hole(node, stream_ref, r->seq);
     ali_history_drop(node, stream, r->seq);
@@ -219,6 +226,7 @@ void ali_apply_dead(struct al_node *node, uint64_t lsn, const struct ali_rec_dea
     ended->code = r->code;
     ended->end_ms = r->wall_ms;
     ended->lsn = lsn;
+    ended->workflow_seq = number;
     ali_live_add(node, lsn);
     if (stream->d.key_count)
         ali_key_end(node, ended);
@@ -263,10 +271,12 @@ void ali_apply_cancel(struct al_node *node, uint64_t lsn, const struct ali_rec_c
     struct ali_rec_due due = {.delayed = r->delayed, .seq = r->seq};
     struct ali_ended *ended;
     uint64_t body_lsn;
+    uint32_t number;
 
     if (r->delayed)
         ali_apply_due(node, lsn, &due);
     ali_touch(node, ALI_PART_STREAM, ref, &stream->object);
+    number = ali_number_end(node, ref, r->seq, AL_STATE_CANCELLED, r->wall_ms);
     body_lsn =
         r->seq == stream->d.runs.first_seq ? pop_head(node, ref) : leave_hole(node, ref, r->seq);
     ali_live_drop(node, body_lsn);
@@ -278,6 +288,7 @@ void ali_apply_cancel(struct al_node *node, uint64_t lsn, const struct ali_rec_c
     ended->code = AL_E_CANCELLED;
     ended->attempts = r->attempts;
     ended->end_ms = r->wall_ms;
+    ended->workflow_seq = number;
     if (stream->d.key_count)
         ali_key_end(node, ended);
     stream->d.used_ms = r->wall_ms;
@@ -307,6 +318,7 @@ void ali_letter_remove(struct al_node *node, ali_ref ref, bool with_body)
     if (with_body)
         ali_live_drop(node, letter->d.lsn);
     ali_live_drop(node, letter->d.dead_lsn);
+    ali_number_tag_drop(node, letter->d.stream, letter->d.seq);
     al_index_remove(&node->letter_ids, ali_hash_pair(stream->d.id, letter->d.seq), ref);
     ali_list_remove(&node->letters, LETTER_LINK, &agent->d.letters, ref);
     agent->d.letter_count--;
@@ -344,6 +356,9 @@ int ali_prepare_redrive(struct al_node *node, const struct ali_rec_redrive *r)
     if (r->seq != stream->d.runs.next_seq)
         return -AL_E_DAMAGED;
     e = ali_runs_reserve(&stream->d.runs, &node->alloc);
+    if (e == 0)
+        e = ali_number_move_reserve(node, ali_letter_at(node, ref)->d.stream,
+                                    ali_letter_at(node, ref)->d.stream, r->old_seq);
     return e < 0 ? e : ali_ids_reserve(node);
 }
 
@@ -356,6 +371,7 @@ void ali_apply_redrive(struct al_node *node, uint64_t lsn, const struct ali_rec_
 
     (void)lsn;
     ali_touch(node, ALI_PART_STREAM, letter.d.stream, &stream->object);
+    ali_number_move(node, letter.d.stream, r->seq, letter.d.stream, r->old_seq);
     ali_letter_remove(node, ref, AL_PLANT(node, LIVE_UNCOUNTED));
     ali_runs_push(&stream->d.runs, letter.d.lsn); /* the reference to the body goes over */
     ali_agent_at(node, stream->d.to)->d.pending++;

@@ -49,6 +49,7 @@ void ali_delayed_remove(struct al_node *node, ali_ref ref)
     struct ali_agent *to = ali_agent_at(node, stream->d.to);
 
     ali_touch(node, ALI_PART_DELAYED, ref, &delayed->object);
+    ali_number_tag_drop(node, AL_REF_NONE, delayed->d.id);
     al_wheel_cancel(&node->v.wheel, &delayed->v.timer);
     stream->d.letter_count--;
     to->d.pending--;
@@ -290,6 +291,9 @@ int ali_prepare_due(struct al_node *node, const struct ali_rec_due *r)
     e = ali_runs_reserve(&stream->d.runs, &node->alloc);
     if (e == 0)
         e = mark_reserve(node);
+    if (e == 0)
+        e = ali_number_move_reserve(node, ali_delayed_at(node, ref)->d.stream, AL_REF_NONE,
+                                    r->delayed);
     return e < 0 ? e : ali_ids_reserve(node);
 }
 
@@ -302,6 +306,7 @@ void ali_apply_due(struct al_node *node, uint64_t lsn, const struct ali_rec_due 
 
     (void)lsn;
     ali_touch(node, ALI_PART_STREAM, delayed.d.stream, &stream->object);
+    ali_number_move(node, delayed.d.stream, r->seq, AL_REF_NONE, r->delayed);
     ali_delayed_remove(node, ref);
     ali_agent_at(node, stream->d.to)->d.pending++; /* it stays pending */
     ali_runs_push(&stream->d.runs, delayed.d.lsn);

@@ -283,7 +283,7 @@ void ali_apply_stream_open(struct al_node *node, uint64_t lsn, const struct ali_
     if (r->label.n)
         memcpy(stream->d.label, r->label.p, r->label.n);
     stream->d.tracks = ALI_LIST_EMPTY;
-    stream->d.history = AL_REF_NONE;
+    stream->d.history = stream->d.numbering = AL_REF_NONE;
     ali_runs_init(&stream->d.runs, 1);
     node->d.next_stream = r->stream + 1;
     al_index_add(&node->stream_ids, ali_hash_number(r->stream), ref);
@@ -335,6 +335,7 @@ void ali_stream_remove(struct al_node *node, ali_ref ref)
     if (stream->v.member != AL_REF_NONE)
         ali_member_forget(node, stream->v.member);
     ali_history_remove(node, ref);
+    ali_numbering_remove(node, ref);
     while (stream->d.tracks.head != AL_REF_NONE)
         track_remove(node, stream->d.tracks.head);
     al_index_remove(&node->stream_ids, ali_hash_number(stream->d.id), ref);

@@ -9,6 +9,12 @@ int ali_unwrap(const struct al_record_view *view, unsigned type, struct al_str *
         *ret_payload = view->payload;
         return 0;
     }
+    if (view->type == ALI_REC_NUMBERED && type == ALI_REC_PUBLISH &&
+        view->payload.n >= ALI_NUMBERED_HEAD) { /* the state knows the number */
+        *ret_payload =
+            al_str_of(view->payload.p + ALI_NUMBERED_HEAD, view->payload.n - ALI_NUMBERED_HEAD);
+        return 0;
+    }
     if (view->type != ALI_REC_CARRY || ali_decode_rec_carry(view->payload, &carry) < 0 ||
         carry.type != type)
         return -AL_E_DAMAGED;

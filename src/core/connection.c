@@ -214,6 +214,8 @@ static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al
         ALI_CASE(RETAIN_SET, retain_set)
         ALI_CASE(HISTORY_LIST, history_list)
         ALI_CASE(REPLAY, replay)
+        ALI_CASE(WORKFLOW_GET, workflow_get)
+        ALI_CASE(WORKFLOW_LIST, workflow_list)
     default:
         ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL,
                        "only a node sends frames of this type");

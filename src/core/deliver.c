@@ -123,6 +123,7 @@ struct parcel {
     uint64_t seq; /* may differ from the record's: redriven, or scheduled */
     uint16_t kind;
     const struct ali_rec_group_post *post; /* NULL, or what a group's record says besides */
+    uint32_t number;                       /* in its workflow, 0 */
 };
 
 /* Appends an optional field to the DELIVER frame that was just written at `from`. */
@@ -136,23 +137,48 @@ static void put_optional(struct al_node *node, size_t from, uint16_t tag, struct
     al_put32(data->data + from, (uint32_t)(data->size - from - AL_WIRE_HEADER_SIZE));
 }
 
-/* Sends DELIVER; of a group's message the author's name and what the chain needs. */
+/* What stands behind a DELIVER: of a group's message the group and what the chain needs; the count
+ * of those that were given up before it; its number. */
+static void put_optionals(struct al_node *node, size_t from, struct al_str group,
+                          const struct parcel *parcel, unsigned skipped)
+{
+    uint8_t count[2], number[8];
+
+    if (parcel->post) {
+        put_optional(node, from, AL_DELIVER_EXT_GROUP, group);
+        put_optional(node, from, AL_DELIVER_EXT_PREV_HASH, parcel->post->prev_hash);
+    }
+    if (skipped) {
+        al_put16(count, (uint16_t)skipped);
+        put_optional(node, from, AL_DELIVER_EXT_GAP, al_str_of(count, sizeof(count)));
+    }
+    if (parcel->number) {
+        al_put64(number, parcel->number);
+        put_optional(node, from, AL_DELIVER_EXT_WORKFLOW_SEQ, al_str_of(number, sizeof(number)));
+    }
+}
+
 static void put_deliver(struct al_node *node, uint32_t conn, struct al_msg_deliver *deliver,
-                        const struct ali_rec_group_post *post)
+                        const struct parcel *parcel)
 {
     size_t from = node->v.effects->data.size;
     struct al_str group = deliver->from;
+    unsigned skipped = parcel->post ? 0 : parcel->record->flags >> ALI_SKIPPED_SHIFT;
 
-    if (!post) {
+    if (AL_PLANT(node, GAP_UNTOLD))
+        skipped = 0;
+    if (!parcel->post && !skipped && !parcel->number) {
         ALI_SEND(node, conn, deliver, deliver);
         return;
     }
-    deliver->from = post->author;
+    if (parcel->post)
+        deliver->from = parcel->post->author;
+    if (skipped)
+        deliver->flags |= AL_DELIVER_GAP;
     if (ali_effects_room(node, AL_WIRE_HEADER_SIZE + al_size_deliver(deliver)) < 0 ||
         al_put_deliver(&node->v.effects->data, deliver) < 0)
         return;
-    put_optional(node, from, AL_DELIVER_EXT_GROUP, group);
-    put_optional(node, from, AL_DELIVER_EXT_PREV_HASH, post->prev_hash);
+    put_optionals(node, from, group, parcel, skipped);
     ali_effect_send(node, conn, from);
 }
 
@@ -182,11 +208,7 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
     if (deliver.prev_seq >= deliver.seq)
         ali_health_order(node);
     node->v.counters.redelivered += deliver.flags & AL_DELIVER_REDELIVERED;
-    if (!parcel->post && parcel->record->flags >> ALI_SKIPPED_SHIFT)
-        ali_gap_deliver(node, to->v.conn, &deliver,
-                        (uint16_t)(parcel->record->flags >> ALI_SKIPPED_SHIFT));
-    else
-        put_deliver(node, to->v.conn, &deliver, parcel->post);
+    put_deliver(node, to->v.conn, &deliver, parcel);
 }
 
 /* Pushes the message under the stream's cursor. 0 or -AL_E_NOMEM. */
@@ -254,7 +276,10 @@ static void push_newest(struct al_node *node, ali_ref ref, const struct parcel *
 void ali_push_new(struct al_node *node, ali_ref ref, const struct ali_rec_publish *record,
                   uint16_t kind)
 {
-    struct parcel parcel = {.record = record, .seq = record->seq, .kind = kind};
+    struct parcel parcel = {.record = record,
+                            .seq = record->seq,
+                            .kind = kind,
+                            .number = ali_number_of(node, ref, record->seq)};
 
     push_newest(node, ref, &parcel);
 }
@@ -517,6 +542,7 @@ static int push_read(struct al_node *node, ali_ref ref, const struct al_event *e
             return -AL_E_DAMAGED;
         parcel.post = post.group ? &post : NULL;
         parcel.seq = stream->v.flow->next.seq;
+        parcel.number = ali_number_of(node, ref, parcel.seq);
         parcel.kind = ali_metric_find(node, envelope.kind);
         if (push(node, ref, &parcel) < 0)
             break;
@@ -602,7 +628,8 @@ static int send_again(struct al_node *node, ali_ref ref, const struct al_event *
         const struct ali_push *push = ali_push_at(stream, i);
         struct ali_rec_publish record;
         struct ali_rec_group_post post;
-        struct parcel parcel = {.record = &record, .seq = push->seq};
+        struct parcel parcel = {
+            .record = &record, .seq = push->seq, .number = ali_number_of(node, ref, push->seq)};
 
         if (push->seq < stream->v.flow->again_next || push->seq > stream->v.flow->again_end)
             continue;

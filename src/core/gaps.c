@@ -338,26 +338,3 @@ int ali_handle_gap_nack(struct al_node *node, struct ali_conn *conn,
     }
     return ali_push_range(node, ref, m->start, m->end);
 }
-
-/* ---- telling the recipient ---------------------------------------------------------------- */
-
-void ali_gap_deliver(struct al_node *node, uint32_t conn, struct al_msg_deliver *deliver,
-                     uint16_t count)
-{
-    struct al_effects *effects = node->v.effects;
-    size_t from = effects->data.size, room = AL_WIRE_HEADER_SIZE + al_size_deliver(deliver) + 6;
-    uint8_t number[2];
-
-    if (AL_PLANT(node, GAP_UNTOLD)) {
-        ALI_SEND(node, conn, deliver, deliver);
-        return;
-    }
-    deliver->flags |= AL_DELIVER_GAP;
-    al_put16(number, count);
-    if (ali_effects_room(node, room) < 0 || al_put_deliver(&effects->data, deliver) < 0 ||
-        al_ext_put(&effects->data, AL_DELIVER_EXT_GAP, al_str_of(number, 2)) < 0)
-        return;
-    al_put32(effects->data.data + from,
-             (uint32_t)(effects->data.size - from - AL_WIRE_HEADER_SIZE));
-    ali_effect_send(node, conn, from);
-}

@@ -320,9 +320,6 @@ int ali_gap_load(struct al_node *node, struct al_str body);
 void ali_holes_free(struct al_node *node, struct ali_track *track);
 /* Frees what was prepared for the next GAP. */
 void ali_holes_deinit(struct al_node *node);
-/* DELIVER of a message before which some were given up. */
-void ali_gap_deliver(struct al_node *node, uint32_t conn, struct al_msg_deliver *deliver,
-                     uint16_t count);
 
 /* ---- flow.c: what a stream needs while it has messages ----------------------------------------
  */
@@ -543,6 +540,7 @@ struct ali_send_part {
     struct al_msg_envelope envelope;
     ali_ref stream;
     bool duplicate;          /* it was here: nothing to do */
+    uint64_t workflow;       /* that numbers it, 0 */
     uint32_t receipt_stream; /* where it is */
     uint64_t receipt_seq;    /* 0: not due, or not known any more */
 };
@@ -693,7 +691,8 @@ int ali_unwrap(const struct al_record_view *view, unsigned type, struct al_str *
     H(schedule_set) H(schedule_remove) H(schedule_list) \
     H(commit) H(kv_get) H(kv_list) H(health_get) H(gap_nack)                                       \
     H(group_add) H(group_remove) H(group_list) H(group_join) H(group_leave) H(group_members)       \
-    H(group_history) H(retain_set) H(history_list) H(replay) H(part)
+    H(group_history) H(retain_set) H(history_list) H(replay) H(part)            \
+    H(workflow_get) H(workflow_list)
 /* clang-format on */
 
 #define ALI_H(lower)                                                    \

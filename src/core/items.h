@@ -163,28 +163,48 @@
     U64(moved_seq, "the record of no later one names another sequence")                    \
     BYTES(entries, "per message four varints: sequence and zigzag of LSN and wall clock, " \
                    "each minus the one before, payload bytes")
+#define AL_FIELDS_ITEM_WORKFLOW(U8, U16, U32, U64, ID, STR, BYTES)                       \
+    U64(workflow, "its number: LSN of the record that began it")                         \
+    U64(allocated, "numbers given out")                                                  \
+    U64(used_ms, "wall clock of the last admission or end")                              \
+    STR(space, "namespace of the senders")                                               \
+    STR(name, "the workflow id")                                                         \
+    BYTES(blocks, "per 128 numbers that are not all processed: u32 first number / 128, " \
+                  "three times 128 bits: bits 0, 1 and 2 of the states, as in WORKFLOW_RANGE")
+#define AL_FIELDS_ITEM_NUMBERING(U8, U16, U32, U64, ID, STR, BYTES)                                \
+    U32(stream, "the stream")                                                                      \
+    BYTES(runs, "of its pending messages with numbers: u64 sequence, u64 workflow, u32 number of " \
+                "the first, u32 count; both run on by one")
+#define AL_FIELDS_ITEM_NUMBER_TAG(U8, U16, U32, U64, ID, STR, BYTES)     \
+    U32(stream, "stream of a dead letter; 0: it is a scheduled message") \
+    U64(key, "sequence of the dead letter, number of the scheduled one") \
+    U64(workflow, "number of its workflow")                              \
+    U64(number, "its number in that")
 
 /* M(symbol, lower): in the order of enum ali_part; the item's first byte is its place here. */
-#define AL_ITEMS(M)       \
-    M(META, meta)         \
-    M(AGENT, agent)       \
-    M(PRODUCER, producer) \
-    M(STREAM, stream)     \
-    M(TRACK, track)       \
-    M(MARK, mark)         \
-    M(DELAYED, delayed)   \
-    M(LETTER, letter)     \
-    M(ID, id)             \
-    M(ENDED, ended)       \
-    M(KEY, key)           \
-    M(KIND, kind)         \
-    M(SCHEDULE, schedule) \
-    M(KEYED, keyed)       \
-    M(KV, kv)             \
-    M(COMMITS, commits)   \
-    M(GROUP, group)       \
-    M(MEMBER, member)     \
-    M(HISTORY, history)
+#define AL_ITEMS(M)         \
+    M(META, meta)           \
+    M(AGENT, agent)         \
+    M(PRODUCER, producer)   \
+    M(STREAM, stream)       \
+    M(TRACK, track)         \
+    M(MARK, mark)           \
+    M(DELAYED, delayed)     \
+    M(LETTER, letter)       \
+    M(ID, id)               \
+    M(ENDED, ended)         \
+    M(KEY, key)             \
+    M(KIND, kind)           \
+    M(SCHEDULE, schedule)   \
+    M(KEYED, keyed)         \
+    M(KV, kv)               \
+    M(COMMITS, commits)     \
+    M(GROUP, group)         \
+    M(MEMBER, member)       \
+    M(HISTORY, history)     \
+    M(WORKFLOW, workflow)   \
+    M(NUMBERING, numbering) \
+    M(NUMBER_TAG, number_tag)
 
 /* Tags of optional fields: u32 payload bytes of a MARK, a DELAYED, a LETTER. */
 enum { ALI_ITEM_EXT_BYTES = 1 };

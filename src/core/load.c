@@ -435,6 +435,21 @@ static int load_history(struct al_node *node, const struct ali_item_history *ite
     return ali_history_load(node, item);
 }
 
+static int load_workflow(struct al_node *node, const struct ali_item_workflow *item)
+{
+    return ali_workflow_load(node, item);
+}
+
+static int load_numbering(struct al_node *node, const struct ali_item_numbering *item)
+{
+    return ali_numbering_load(node, item);
+}
+
+static int load_number_tag(struct al_node *node, const struct ali_item_number_tag *item)
+{
+    return ali_number_tag_load(node, item);
+}
+
 static int load_item(struct al_node *node, unsigned part, struct al_str body)
 {
     switch (part) {
@@ -463,6 +478,8 @@ int al_node_load(struct al_node *node, struct al_str item)
     r = load_item(node, item.p[0], body);
     if (r == 0 && item.p[0] == ALI_PART_AGENT)
         r = ali_retain_load(node, body);
+    if (r == 0 && item.p[0] == ALI_PART_ENDED)
+        r = ali_ended_load(node, body);
     return r == 0 && item.p[0] == ALI_PART_TRACK ? ali_gap_load(node, body) : r;
 }
 

@@ -18,6 +18,8 @@ void al_node_config_init(struct al_node_config *config, const struct al_alloc *a
         .dlq_max = AL_DLQ_MESSAGES_DEFAULT,
         .dlq_bytes = AL_DLQ_BYTES_DEFAULT,
         .gap_timeout_ms = AL_GAP_TIMEOUT_MS,
+        .workflows_max = AL_WORKFLOWS_MAX,
+        .workflow_ttl_ms = AL_WORKFLOW_TTL_MS,
         .inbox_max = AL_INBOX_MESSAGES_MAX,
         .policy = {.ack_timeout_ms = AL_ACK_TIMEOUT_DEFAULT_MS,
                    .retry_base_ms = AL_RETRY_BASE_DEFAULT_MS,
@@ -45,8 +47,8 @@ static bool config_is_valid(const struct al_node_config *config)
            config->records_max >= RING_LIMIT_MIN && config->dedup_max >= RING_LIMIT_MIN &&
            config->retain.count <= AL_RETAIN_COUNT_MAX &&
            config->retain.bytes <= AL_RETAIN_BYTES_MAX && config->dlq_max >= 1 &&
-           config->dlq_bytes >= 1 && config->gap_timeout_ms >= 1 && config->inbox_max >= 1 &&
-           config->name.n <= 255;
+           config->dlq_bytes >= 1 && config->gap_timeout_ms >= 1 && config->workflows_max >= 1 &&
+           config->inbox_max >= 1 && config->name.n <= 255;
 }
 
 static void *counted_realloc(void *ctx, void *ptr, size_t old_size, size_t new_size)
@@ -80,6 +82,7 @@ static void init_tables(struct al_node *node)
     al_pool_init(&node->groups, alloc, sizeof(struct ali_group), 6);
     al_pool_init(&node->members, alloc, sizeof(struct ali_member), 6);
     al_pool_init(&node->histories, alloc, sizeof(struct ali_history), 6);
+    ali_workflows_init(node);
     al_buf_init(&node->v.prepared_kept, alloc);
     al_buf_init(&node->v.keep, alloc);
     for (size_t i = 0; i < sizeof(indexes) / sizeof(indexes[0]); i++)
@@ -177,6 +180,7 @@ void al_node_free(struct al_node *node)
     al_pool_deinit(&node->values);
     al_pool_deinit(&node->commits);
     al_pool_deinit(&node->histories);
+    ali_workflows_deinit(node);
     al_buf_deinit(&node->v.prepared_kept);
     al_buf_deinit(&node->v.keep);
     al_index_deinit(&node->value_keys);

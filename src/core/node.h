@@ -66,10 +66,12 @@ struct al_node_config {
     uint64_t records_ttl_ms;
     uint32_t dedup_max; /* idempotency keys kept */
     uint64_t dedup_ttl_ms;
-    uint32_t dlq_max;        /* dead letters per agent */
-    uint64_t dlq_bytes;      /* their payloads; what is out when it is full may still be added */
-    uint32_t gap_timeout_ms; /* then a gap in what a client sends ends by its channel's policy */
-    uint64_t inbox_max;      /* pending messages per agent */
+    uint32_t dlq_max;         /* dead letters per agent */
+    uint64_t dlq_bytes;       /* their payloads; what is out when it is full may still be added */
+    uint32_t gap_timeout_ms;  /* then a gap in what a client sends ends by its channel's policy */
+    uint64_t inbox_max;       /* pending messages per agent */
+    uint32_t workflows_max;   /* workflows whose messages are numbered */
+    uint64_t workflow_ttl_ms; /* one that is not used for so long is forgotten */
     struct al_policy policy;
     struct al_breaker_policy breaker;
     struct al_retain retain;            /* of agents that are created; count 0: nothing is kept */

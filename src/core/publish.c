@@ -236,6 +236,7 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
         .expire_ms = m->ttl_ms ? now + m->ttl_ms : 0,
         .due_ms = scheduled ? m->due_ms : 0,
         .envelope = m->envelope};
+    uint64_t workflow = 0;
     int r = check_room(node, stream, m);
 
     if (r == 0 && ali_agent_at(node, stream->d.to)->v.group != AL_REF_NONE) {
@@ -249,7 +250,9 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
     if (r == 0 && envelope->key.n)
         r = ali_keys_room(node, stream->d.from, 1, &record.dedup_evict);
     if (r == 0)
-        r = ali_commit(node, ALI_REC_PUBLISH, &record);
+        r = ali_workflow_get(node, stream->d.from, envelope, &workflow);
+    if (r == 0)
+        r = ali_commit_publish(node, &record, workflow);
     if (r < 0)
         return r;
     note_kind(node, channel, envelope->kind);
@@ -427,7 +430,9 @@ int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref fro
     if (r != 0)
         return r < 0 ? r : 0;
     r = check_room(node, ali_stream_at(node, part->stream), &publish);
-    return r == 0 && to->d.pending + more >= node->config.inbox_max ? -AL_E_INBOX_FULL : r;
+    if (r == 0 && to->d.pending + more >= node->config.inbox_max)
+        r = -AL_E_INBOX_FULL;
+    return r < 0 ? r : ali_workflow_get(node, from_ref, &part->envelope, &part->workflow);
 }
 
 int ali_send_part(struct al_node *node, struct ali_send_part *part, uint64_t producer,
@@ -447,7 +452,7 @@ int ali_send_part(struct al_node *node, struct ali_send_part *part, uint64_t pro
                                      .due_ms = scheduled ? part->m.due_ms : 0,
                                      .dedup_evict = evict,
                                      .envelope = part->m.envelope};
-    int r = ali_commit(node, ALI_REC_PUBLISH, &record);
+    int r = ali_commit_publish(node, &record, part->workflow);
 
     if (r < 0)
         return r;

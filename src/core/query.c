@@ -92,8 +92,36 @@ static int read_end(struct al_node *node, const struct ali_conn *conn, enum ali_
     return ali_effect_read(node, &read, &ended->lsn, 1);
 }
 
+/* The number of a message in its workflow, as far as it is known; delayed: of a scheduled one. */
+static uint32_t number_of(const struct al_node *node, const struct al_msg_record *row,
+                          uint64_t delayed)
+{
+    ali_ref ref = ali_find_stream(node, row->stream);
+    const struct ali_ended *ended = ali_find_ended(node, row->stream, row->seq);
+    uint32_t number;
+
+    if (delayed)
+        return ali_number_of_delayed(node, delayed);
+    number = ref == AL_REF_NONE ? 0 : ali_number_of(node, ref, row->seq);
+    return !number && is_kept(node, ended) ? ended->workflow_seq : number;
+}
+
+static void send_record(struct al_node *node, const struct ali_conn *conn,
+                        const struct al_msg_record *row, uint64_t delayed)
+{
+    uint32_t number = number_of(node, row, delayed);
+    uint8_t room[12];
+    struct al_str ext = ali_ext_put_u64(room, AL_RECORD_EXT_WORKFLOW_SEQ, number);
+
+    if (number)
+        ALI_SEND_EXT(node, conn->number, record, row, ext);
+    else
+        ALI_SEND(node, conn->number, record, row);
+}
+
 static bool describe_delayed(const struct al_node *node, const struct ali_conn *conn,
-                             const struct al_id *id, struct al_msg_record *row)
+                             const struct al_id *id, struct al_msg_record *row,
+                             uint64_t *ret_delayed)
 {
     for (ali_ref ref = 0; ref < node->delayed.end; ref++) {
         const struct ali_delayed *delayed = ali_delayed_at(node, ref);
@@ -104,6 +132,7 @@ static bool describe_delayed(const struct al_node *node, const struct ali_conn *
             continue;
         stream = ali_stream_at(node, delayed->d.stream);
         row->stream = stream->d.id;
+        *ret_delayed = delayed->d.id;
         row->state = AL_STATE_DELAYED;
         row->due_ms = delayed->d.due_ms;
         row->label = al_str_of(stream->d.label, stream->d.label_size);
@@ -121,7 +150,7 @@ int ali_handle_record_get(struct al_node *node, struct ali_conn *conn,
 {
     struct al_msg_record row = {.request = m->request, .message_id = m->message_id};
     uint32_t stream_id = m->stream;
-    uint64_t seq = m->seq;
+    uint64_t seq = m->seq, delayed = 0;
     const struct ali_ended *ended;
     ali_ref ref;
 
@@ -130,8 +159,8 @@ int ali_handle_record_get(struct al_node *node, struct ali_conn *conn,
 
         stream_id = recent ? recent->stream : 0;
         seq = recent ? recent->seq : 0;
-        if (!seq && describe_delayed(node, conn, &m->message_id, &row)) {
-            ALI_SEND(node, conn->number, record, &row);
+        if (!seq && describe_delayed(node, conn, &m->message_id, &row, &delayed)) {
+            send_record(node, conn, &row, delayed);
             return 0;
         }
     }
@@ -145,7 +174,7 @@ int ali_handle_record_get(struct al_node *node, struct ali_conn *conn,
     ended = row.end_ms ? ali_find_ended(node, stream_id, seq) : NULL;
     if (ended && ended->lsn && read_end(node, conn, ALI_READ_RECORD, &row, ended) == 0)
         return 0;
-    ALI_SEND(node, conn->number, record, &row);
+    send_record(node, conn, &row, 0);
     return 0;
 }
 
@@ -340,7 +369,7 @@ int ali_query_read_done(struct al_node *node, const struct ali_read *read,
     row.reason = outcome.reason;
     row.attempts_log = outcome.log;
     row.message_id = al_id_is_zero(&outcome.id) ? read->id : outcome.id;
-    ALI_SEND(node, conn->number, record, &row);
+    send_record(node, conn, &row, 0);
     return 0;
 }
 
@@ -350,7 +379,7 @@ int ali_query_read_done(struct al_node *node, const struct ali_read *read,
 static void send_status(struct al_node *node, const struct ali_conn *conn,
                         const struct al_msg_status *status)
 {
-    uint8_t ext[20 + 12];
+    uint8_t ext[20 + 12 + 28];
     struct al_str all = al_str_of(ext, sizeof(ext));
 
     al_put16(ext, AL_STATUS_EXT_REPLAY);
@@ -358,6 +387,11 @@ static void send_status(struct al_node *node, const struct ali_conn *conn,
     al_put64(ext + 4, node->d.kept);
     al_put64(ext + 12, node->v.counters.replayed);
     (void)ali_ext_put_u64(ext + 20, AL_STATUS_EXT_DEAD_BYTES, node->d.letter_bytes);
+    al_put16(ext + 32, AL_STATUS_EXT_WORKFLOWS);
+    al_put16(ext + 34, 24);
+    al_put64(ext + 36, node->flows.list.count);
+    al_put64(ext + 44, node->flows.numbered);
+    al_put64(ext + 52, node->flows.forgotten);
     ALI_SEND_EXT(node, conn->number, status, status, all);
 }
 

@@ -45,6 +45,16 @@
     U64(due_ms, "wall clock before which it is not delivered, 0: at once")        \
     U32(dedup_evict, "idempotency keys that this admission drops, oldest first")  \
     BYTES(envelope, "an ENVELOPE body")
+/* The fields of PUBLISH stand behind the first two. */
+#define AL_FIELDS_REC_NUMBERED(U8, U16, U32, U64, ID, STR, BYTES)       \
+    U64(workflow, "number of the workflow: LSN of its WORKFLOW record") \
+    U64(number, "of the message in it: one more than the one before")   \
+    AL_FIELDS_REC_PUBLISH(U8, U16, U32, U64, ID, STR, BYTES)
+#define AL_FIELDS_REC_WORKFLOW(U8, U16, U32, U64, ID, STR, BYTES)                      \
+    U8(over, "0: it begins, its number is the LSN of this record; 1: it is forgotten") \
+    U64(wall_ms, "wall clock")                                                         \
+    STR(space, "namespace of the senders")                                             \
+    STR(workflow, "the workflow id")
 #define AL_FIELDS_REC_DUE(U8, U16, U32, U64, ID, STR, BYTES)                \
     U64(delayed, "number of the scheduled message: the LSN of its PUBLISH") \
     U64(seq, "sequence it gets in its stream")
@@ -223,7 +233,9 @@
     M(GROUP_ADD, group_add, 20, "a group exists")                         \
     M(GROUP_REMOVE, group_remove, 21, "a group is gone")                  \
     M(GROUP_POST, group_post, 22, "a group's next message")               \
-    M(GROUP_TRIM, group_trim, 23, "a group's history was shortened")
+    M(GROUP_TRIM, group_trim, 23, "a group's history was shortened")      \
+    M(WORKFLOW, workflow, 40, "a workflow begins or is forgotten")        \
+    M(NUMBERED, numbered, 41, "a message of a workflow was admitted")
 
 /* Record types as they stand in the journal. */
 enum ali_record_type {
@@ -257,6 +269,9 @@ struct al_str ali_ext_put_u32(uint8_t room[8], uint16_t tag, uint32_t value);
 struct al_str ali_ext_put_u64(uint8_t room[12], uint16_t tag, uint64_t value);
 /* The u32 of that tag; 0: there is none. */
 uint32_t ali_ext_get_u32(struct al_str ext, uint16_t tag);
+
+/* NUMBERED: a PUBLISH stands behind this many bytes. */
+#define ALI_NUMBERED_HEAD 16u
 
 /* What a CARRY record holds. */
 enum {

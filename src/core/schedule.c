@@ -94,6 +94,7 @@ static int fire(struct al_node *node, ali_ref ref)
         .wall_ms = now,
         .expire_ms = schedule->d.ttl_ms ? now + schedule->d.ttl_ms : 0};
     struct al_msg_envelope envelope;
+    uint64_t workflow = 0;
     uint16_t kind;
     int r = check_room(node, stream);
 
@@ -102,7 +103,9 @@ static int fire(struct al_node *node, ali_ref ref)
     if (r < 0)
         return r;
     record.envelope = al_str_of(node->v.scratch.data, node->v.scratch.size);
-    r = ali_commit(node, ALI_REC_PUBLISH, &record);
+    r = ali_workflow_get(node, stream->d.from, &envelope, &workflow);
+    if (r == 0)
+        r = ali_commit_publish(node, &record, workflow);
     if (r < 0)
         return r;
     kind = ali_metric_find(node, envelope.kind);

@@ -182,7 +182,7 @@ static int put_ended(const struct al_node *node, uint64_t number, struct al_buf 
                                   .code = ended->code,
                                   .state = ended->state};
 
-    return ali_put_item_ended(out, &item);
+    return ali_ended_put(ended, &item, out);
 }
 
 static int put_keyed(const struct al_node *node, const struct ali_key *key, struct al_buf *out)
@@ -303,13 +303,23 @@ static int put_member(const struct al_node *node, const struct ali_member *membe
 static const struct al_pool *pool_of(const struct al_node *node, unsigned part)
 {
     const struct al_pool *const pools[ALI_PART_COUNT] = {
-        [ALI_PART_AGENT] = &node->agents,       [ALI_PART_PRODUCER] = &node->producers,
-        [ALI_PART_STREAM] = &node->streams,     [ALI_PART_TRACK] = &node->tracks,
-        [ALI_PART_MARK] = &node->marks,         [ALI_PART_DELAYED] = &node->delayed,
-        [ALI_PART_LETTER] = &node->letters,     [ALI_PART_KIND] = &node->kinds,
-        [ALI_PART_SCHEDULE] = &node->schedules, [ALI_PART_KV] = &node->values,
-        [ALI_PART_COMMITS] = &node->commits,    [ALI_PART_GROUP] = &node->groups,
-        [ALI_PART_MEMBER] = &node->members,     [ALI_PART_HISTORY] = &node->histories,
+        [ALI_PART_AGENT] = &node->agents,
+        [ALI_PART_PRODUCER] = &node->producers,
+        [ALI_PART_STREAM] = &node->streams,
+        [ALI_PART_TRACK] = &node->tracks,
+        [ALI_PART_MARK] = &node->marks,
+        [ALI_PART_DELAYED] = &node->delayed,
+        [ALI_PART_LETTER] = &node->letters,
+        [ALI_PART_KIND] = &node->kinds,
+        [ALI_PART_SCHEDULE] = &node->schedules,
+        [ALI_PART_KV] = &node->values,
+        [ALI_PART_COMMITS] = &node->commits,
+        [ALI_PART_GROUP] = &node->groups,
+        [ALI_PART_MEMBER] = &node->members,
+        [ALI_PART_HISTORY] = &node->histories,
+        [ALI_PART_WORKFLOW] = &node->flows.list,
+        [ALI_PART_NUMBERING] = &node->flows.numberings,
+        [ALI_PART_NUMBER_TAG] = &node->flows.tags,
     };
 
     return pools[part];
@@ -364,6 +374,12 @@ static int put_object(const struct al_node *node, unsigned part, uint64_t number
         return put_member(node, object, out);
     case ALI_PART_HISTORY:
         return ali_history_put(node, object, out);
+    case ALI_PART_WORKFLOW:
+        return ali_workflow_put(node, object, out);
+    case ALI_PART_NUMBERING:
+        return ali_numbering_put(node, object, out);
+    case ALI_PART_NUMBER_TAG:
+        return ali_number_tag_put(node, object, out);
     case ALI_PART_KEYED:
         return put_keyed(node, al_recent_at(&node->d.keys, number), out);
     default: /* ALI_PART_KEY: nothing */

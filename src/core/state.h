@@ -16,6 +16,7 @@
  *   group     a conversation: an agent called "group:NAME" whose messages go to all members
  *   history   of a stream: messages that have ended well and are kept for replay
  *   member    of a group; its stream is the one from the group to it
+ *   workflow, numbering, number tag   numbers of messages with a workflow id: workflow.h
  *   ids, ended, keys   rings: recent message ids, finished deliveries, idempotency keys
  *
  * Objects live in pools; an object is named by its reference (4 bytes), which never leaves the
@@ -32,26 +33,12 @@
 #include "base/text.h"
 #include "base/wheel.h"
 #include "core/node.h"
+#include "core/object.h"
 #include "core/plants.h"
 #include "core/records.h"
 #include "core/runs.h"
+#include "core/workflow.h"
 #include "wire/messages.h"
-
-/* Place of an object in its pool; AL_REF_NONE: none. */
-typedef uint32_t ali_ref;
-
-/* A doubly linked list of objects of one pool, through a pair of references. */
-struct ali_link {
-    ali_ref prev, next; /* AL_REF_NONE at the ends */
-};
-struct ali_list {
-    ali_ref head, tail;
-};
-
-/* First field of every object that snapshots contain: the snapshot that has it already. */
-struct ali_object {
-    uint32_t snapshot;
-};
 
 /* ---- agents ------------------------------------------------------------------------------ */
 
@@ -129,6 +116,7 @@ struct ali_stream {
         uint32_t id;
         ali_ref from, to;      /* agents */
         ali_ref history;       /* what has ended well and is kept, AL_REF_NONE */
+        ali_ref numbering;     /* workflow numbers of its messages, AL_REF_NONE: none had one */
         uint32_t mark_count;   /* marks on pending messages of this stream */
         uint32_t gone_count;   /* pending entries that have ended already */
         uint32_t letter_count; /* dead letters and scheduled messages that refer to the stream */
@@ -422,6 +410,7 @@ struct ali_ended {
     uint32_t stream;
     uint16_t attempts, code;
     uint8_t state;
+    uint32_t workflow_seq; /* its number in its workflow, 0: it had none */
 };
 #define ALI_KEY_SCHEDULED    (1ull << 63) /* in seq: number of a scheduled message, not a sequence */
 #define ALI_KEY_TIME_MAX     ((1ull << 48) - 1)
@@ -576,6 +565,9 @@ enum ali_part {
     ALI_PART_GROUP,
     ALI_PART_MEMBER,
     ALI_PART_HISTORY,
+    ALI_PART_WORKFLOW,
+    ALI_PART_NUMBERING,
+    ALI_PART_NUMBER_TAG,
     ALI_PART_COUNT
 };
 struct ali_kept_key {
@@ -657,6 +649,7 @@ struct al_node {
     } d;
     struct al_pool agents, streams, producers, tracks, marks, delayed, letters, kinds, schedules,
         values, commits, groups, members, histories;
+    struct ali_workflows flows;
     struct al_pool gaps; /* volatile */
     struct al_index agent_names, agent_ids, stream_ids, stream_keys, producer_ids, track_keys,
         mark_keys, delayed_ids, letter_ids, schedule_names, key_places, value_keys;

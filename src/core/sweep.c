@@ -50,6 +50,8 @@ int ali_sweep(struct al_node *node)
         end = node->groups.end;
     if (node->histories.end > end)
         end = node->histories.end;
+    if (node->flows.list.end > end)
+        end = node->flows.list.end;
     for (unsigned i = 0; i < OBJECTS_MAX && i < end && r == 0; i++) {
         ali_ref ref = node->v.sweep_at++;
 
@@ -61,6 +63,8 @@ int ali_sweep(struct al_node *node)
             r = sweep_stream(node, ref);
         if (r == 0 && al_pool_has(&node->groups, ref))
             r = ali_group_trim(node, ref);
+        if (r == 0 && al_pool_has(&node->flows.list, ref))
+            r = ali_workflow_sweep(node, ref);
         if (r == 0 && al_pool_has(&node->histories, ref))
             r = ali_history_trim(node, ref);
     }

@@ -8,6 +8,7 @@
 
 #include "wire/fields.h"
 #include "wire/messages_history.h"
+#include "wire/messages_workflow.h"
 #include "wire/values.h"
 
 #define AL_WIRE_MAGIC       0x4b4e4c41u /* "ALNK" */
@@ -704,7 +705,11 @@
     M(GROUP_MEMBERS, group_members, 0x76, C, "lists the members of a group")                   \
     M(GROUP_MEMBER, group_member, 0x77, N, "a member")                                         \
     M(GROUP_HISTORY, group_history, 0x78, C, "asks for a group's messages")                    \
-    M(GROUP_ENTRY, group_entry, 0x79, N, "one of them")
+    M(GROUP_ENTRY, group_entry, 0x79, N, "one of them")                                        \
+    M(WORKFLOW_GET, workflow_get, 0x8c, C, "asks what has become of a workflow's numbers")     \
+    M(WORKFLOW_LIST, workflow_list, 0x8d, C, "lists workflows")                                \
+    M(WORKFLOW_ROW, workflow_row, 0x8e, N, "a workflow")                                       \
+    M(WORKFLOW_RANGE, workflow_range, 0x8f, N, "numbers that are not processed")
 
 /* Bodies that stand inside others. */
 #define AL_INNER(M)                                            \

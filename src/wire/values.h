@@ -11,7 +11,12 @@ enum { AL_DELIVER_REDELIVERED = 1, AL_DELIVER_GAP = 2 };
 /* CHANNEL_OPEN flags: what becomes of a gap in the producer sequences. */
 enum { AL_GAPS_REFUSED = 0, AL_GAPS_WAIT = 1, AL_GAPS_SKIP = 2, AL_GAPS_FAIL = 3 };
 /* Tags of the optional fields behind DELIVER. */
-enum { AL_DELIVER_EXT_GAP = 1 /* u16: messages given up before this one */ };
+enum {
+    AL_DELIVER_EXT_GAP = 1,            /* u16: messages given up before this one */
+    AL_DELIVER_EXT_WORKFLOW_SEQ = 0x40 /* u64: its number in its workflow */
+};
+/* Tags of the optional fields behind RECORD. */
+enum { AL_RECORD_EXT_WORKFLOW_SEQ = 1 /* u64: its number in its workflow */ };
 enum { AL_ACK_CUMULATIVE = 1 };
 /* ACK status, SETTLE action. */
 enum {
@@ -45,8 +50,9 @@ enum {
 enum { AL_KV_SET = 1, AL_KV_DELETE = 2 };
 /* Tags of the optional fields behind STATUS. */
 enum {
-    AL_STATUS_EXT_REPLAY = 1,    /* u64 messages kept for replay, u64 replayed since the start */
-    AL_STATUS_EXT_DEAD_BYTES = 2 /* u64 payload bytes of all dead letters */
+    AL_STATUS_EXT_REPLAY = 1,      /* u64 messages kept for replay, u64 replayed since the start */
+    AL_STATUS_EXT_DEAD_BYTES = 2,  /* u64 payload bytes of all dead letters */
+    AL_STATUS_EXT_WORKFLOWS = 0x40 /* u64 workflows; since the start u64 numbered, u64 forgotten */
 };
 /* Tags of the optional fields behind AGENT_ROW. */
 enum { AL_AGENT_EXT_DEAD_BYTES = 1 /* u64 payload bytes of its dead letters */ };

@@ -144,6 +144,11 @@ GROUP_MEMBER 0x77: u32 request, u32 stream, u64 joined_seq, u64 left_seq, u64 ac
 GROUP_HISTORY 0x78: u32 request, u32 limit, u64 first_seq, str group, str agent
 GROUP_ENTRY 0x79: u32 request, u64 seq, u8 what, u64 wall_ms, str author, bytes prev_hash,
     bytes envelope
+WORKFLOW_GET 0x8c: u32 request, u32 limit, u64 first, str space, str workflow
+WORKFLOW_LIST 0x8d: u32 request, u32 limit, u64 after, str space
+WORKFLOW_ROW 0x8e: u32 request, u64 number, u64 allocated, u64 processed, u64 pending,
+    u64 failed, u64 dead, u64 expired, u64 cancelled, u64 used_ms, str space, str workflow
+WORKFLOW_RANGE 0x8f: u32 request, u64 first, u64 last, u8 state
 ENVELOPE 0x00: id message_id, u64 timestamp_ms, str kind, str key, str content_type,
     bytes headers, bytes ext, bytes payload
 ATTEMPT 0x00: u16 attempt, u16 code, u64 at_ms, str reason
@@ -179,12 +184,12 @@ ERRORS = {
     41: "DEAD_LETTERED", 42: "ALREADY_ENDED", 43: "BAD_SCHEDULE", 44: "SCHEDULE_PAST",
     45: "GAP_CLOSED", 46: "UNKNOWN_GROUP", 47: "NOT_MEMBER",
     48: "NO_REPLY", 49: "NOT_RETAINED", 50: "NO_HISTORY", 51: "NO_QUORUM",
-    52: "AMBIGUOUS",
+    52: "AMBIGUOUS", 53: "WORKFLOW_FULL",
 }
 RETRYABLE = {"NOMEM", "INBOX_FULL", "ALREADY_ATTACHED", "DEDUP_FULL", "DLQ_FULL", "DISK_FULL",
              "SEQUENCE_GAP", "STREAM_HELD", "UNREACHABLE", "TIMEOUT", "CLOSED", "BUSY", "LIMIT",
              "UNKNOWN_OUTCOME", "NO_REPLY",
-             "NO_QUORUM"}
+             "NO_QUORUM", "WORKFLOW_FULL"}
 
 SUCCESS, PARTIAL, FAILED, SETTLE_NACK, SETTLE_EXTEND = 1, 2, 3, 4, 5
 (WAITING, LEASED, DELAYED, DELIVERED, PARTIALLY, FAILED_STATE, DEAD, EXPIRED,

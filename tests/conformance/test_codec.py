@@ -45,7 +45,7 @@ def vectors(*names):
 
 
 @pytest.mark.parametrize("row", vectors("session", "publish", "deliver", "end", "query",
-                                        "once", "schedule", "group", "inner", "gaps", "reply",
+                                        "once", "schedule", "group", "inner", "gaps", "reply", "workflow",
                                         "optional"))
 def test_vector(row):
     name, data = row["message"], bytes.fromhex(row["hex"])

@@ -71,6 +71,34 @@ static void say_publish_side(struct driver *d, uint32_t conn, const struct al_fr
     }
 }
 
+/* " #N": the number in its workflow that stands behind the fields of a frame; "" without. */
+static const char *number_in(const struct al_frame *frame, size_t size, uint16_t tag)
+{
+    static char text[32];
+    struct al_str value;
+
+    text[0] = '\0';
+    if (al_ext_find(al_str_of(frame->body.p + size, frame->body.n - size), tag, &value))
+        snprintf(text, sizeof(text), " #%llu", (unsigned long long)al_get64(value.p));
+    return text;
+}
+
+static void say_workflow_side(struct driver *d, uint32_t conn, const struct al_frame *frame)
+{
+    struct al_msg_workflow_row row;
+    struct al_msg_workflow_range range;
+
+    if (frame->type == AL_MSG_WORKFLOW_ROW && al_decode_workflow_row(frame->body, &row) == 0)
+        say(d, "%u: WORKFLOW %.*s/%.*s %llu: %llu ok, %llu %llu %llu %llu %llu\n", conn,
+            TEXT(row.space), TEXT(row.workflow), (unsigned long long)row.allocated,
+            (unsigned long long)row.processed, (unsigned long long)row.pending,
+            (unsigned long long)row.failed, (unsigned long long)row.dead,
+            (unsigned long long)row.expired, (unsigned long long)row.cancelled);
+    else if (al_decode_workflow_range(frame->body, &range) == 0)
+        say(d, "%u: RANGE %llu-%llu state %u\n", conn, (unsigned long long)range.first,
+            (unsigned long long)range.last, range.state);
+}
+
 /* True if the frame names a group, and the hash of the message before. */
 static bool is_of_group(const struct al_frame *frame, const struct al_msg_deliver *deliver)
 {
@@ -137,11 +165,12 @@ static void say_receive_side(struct driver *d, uint32_t conn, const struct al_fr
 
         assert_int_equal(al_decode_envelope(deliver.envelope, &envelope), 0);
         d->lease[conn][deliver.seq & 15] = deliver.lease;
-        say(d, "%u: DELIVER %u:%llu after %llu attempt %u%s '%.*s'%s%.*s\n", conn, deliver.stream,
+        say(d, "%u: DELIVER %u:%llu after %llu attempt %u%s '%.*s'%s%.*s%s\n", conn, deliver.stream,
             (unsigned long long)deliver.seq, (unsigned long long)deliver.prev_seq, deliver.attempt,
             deliver.flags ? " redelivered" : "", TEXT(envelope.payload),
             is_of_group(frame, &deliver) ? " by " : "",
-            is_of_group(frame, &deliver) ? (int)deliver.from.n : 0, (const char *)deliver.from.p);
+            is_of_group(frame, &deliver) ? (int)deliver.from.n : 0, (const char *)deliver.from.p,
+            number_in(frame, al_size_deliver(&deliver), AL_DELIVER_EXT_WORKFLOW_SEQ));
     } else if (frame->type == AL_MSG_ACKED && al_decode_acked(frame->body, &acked) == 0) {
         say(d, "%u: ACKED %u:%llu-%llu x%u\n", conn, acked.stream, (unsigned long long)acked.seq,
             (unsigned long long)acked.last_seq, acked.count);
@@ -193,8 +222,9 @@ static void say_other(struct driver *d, uint32_t conn, const struct al_frame *fr
         say(d, "%u: DONE %s %llu\n", conn, al_error_name(done.code),
             (unsigned long long)done.count);
     } else if (frame->type == AL_MSG_RECORD && al_decode_record(frame->body, &record) == 0) {
-        say(d, "%u: RECORD %u:%llu state %u attempts %u '%.*s'\n", conn, record.stream,
-            (unsigned long long)record.seq, record.state, record.attempts, TEXT(record.reason));
+        say(d, "%u: RECORD %u:%llu state %u attempts %u '%.*s'%s\n", conn, record.stream,
+            (unsigned long long)record.seq, record.state, record.attempts, TEXT(record.reason),
+            number_in(frame, al_size_record(&record), AL_RECORD_EXT_WORKFLOW_SEQ));
     } else if (frame->type == AL_MSG_DLQ_ROW && al_decode_dlq_row(frame->body, &letter) == 0) {
         say(d, "%u: LETTER %u:%llu %s attempts %u%s\n", conn, letter.stream,
             (unsigned long long)letter.seq, al_error_name(letter.code), letter.attempts,
@@ -227,6 +257,10 @@ static void say_frames(struct driver *d, uint32_t conn, struct al_str data)
         case AL_MSG_GROUP_MEMBER:
         case AL_MSG_GROUP_ENTRY:
             say_group_side(d, conn, &frame);
+            break;
+        case AL_MSG_WORKFLOW_ROW:
+        case AL_MSG_WORKFLOW_RANGE:
+            say_workflow_side(d, conn, &frame);
             break;
         case AL_MSG_HISTORY_ROW:
         case AL_MSG_REPLAYED:
@@ -554,8 +588,14 @@ void driver_put_publish(struct driver *d, const struct driver_message *message)
                                      .flags = message->flags,
                                      .ttl_ms = message->ttl_ms,
                                      .due_ms = message->due_ms};
-    uint8_t body[512];
+    uint8_t body[512], ext[260];
 
+    if (message->workflow) {
+        envelope.ext = al_str_of(ext, 4 + strlen(message->workflow));
+        al_put16(ext, AL_EXT_WORKFLOW_ID);
+        al_put16(ext + 2, (uint16_t)(envelope.ext.n - 4));
+        memcpy(ext + 4, message->workflow, envelope.ext.n - 4);
+    }
     envelope.message_id.b[0] = message->id ? message->id : (uint8_t)message->pseq;
     envelope.message_id.b[1] = (uint8_t)(message->pseq >> 8);
     envelope.message_id.b[15] = 1;

@@ -78,6 +78,7 @@ struct driver_message {
     uint8_t id; /* 0: the producer sequence */
     uint16_t flags;
     uint64_t ttl_ms, due_ms;
+    const char *workflow; /* id, NULL */
 };
 void driver_put_publish(struct driver *d, const struct driver_message *message);
 void driver_publish(struct driver *d, uint32_t conn, uint64_t first_pseq, uint64_t last_pseq);
