@@ -18,6 +18,8 @@ static const struct sim_role_ops *ops_of(const struct sim_client *client)
         return &sim_scheduler_ops;
     case SIM_COMMITTER:
         return &sim_commits_ops;
+    case SIM_HISTORIAN:
+        return &sim_historian_ops;
     default:
         return &sim_vandal_ops;
     }

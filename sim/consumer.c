@@ -44,6 +44,7 @@ struct consumer {
     uint32_t processed_cap;
     struct delivery late[8]; /* acks that are sent after the lease was lost */
     uint32_t late_count;
+    uint32_t settling;    /* the request of a SETTLE: nothing else is said until its answer */
     struct delivery kept; /* it goes on with its parts when it gets the message again */
     struct al_buf body;
 };
@@ -140,6 +141,7 @@ static void consumer_disconnected(struct sim *sim, struct sim_client *client)
 
     (void)sim;
     c->attached = c->asked = false; /* the queue stays: the session may go on */
+    c->settling = 0;
 }
 
 static void consumer_crashed(struct sim *sim, struct sim_client *client)
@@ -150,6 +152,7 @@ static void consumer_crashed(struct sim *sim, struct sim_client *client)
     drop_queue(c);
     c->late_count = 0;
     c->kept.run = 0;
+    c->settling = 0;
 }
 
 /* ---- settling ----------------------------------------------------------------------------- */
@@ -214,6 +217,18 @@ static void remove_delivery(struct consumer *c, uint32_t index)
     memmove(c->queue + index, c->queue + index + 1, (c->count - index) * sizeof(*c->queue));
 }
 
+/* As somebody with the command line would: by the message's id. */
+static void settle(struct sim *sim, struct sim_client *client, const struct delivery *d,
+                   unsigned status)
+{
+    struct al_msg_settle m = {.request = ++client->next_request,
+                              .message_id = sim->ledger->messages[d->message].id,
+                              .action = (uint8_t)status};
+
+    ((struct consumer *)client->role_state)->settling = m.request;
+    SIM_PUT(sim, client, settle, &m);
+}
+
 /* The handler has returned: ack, nack, or something worse. */
 static void finish(struct sim *sim, struct sim_client *client, uint32_t index)
 {
@@ -233,6 +248,11 @@ static void finish(struct sim *sim, struct sim_client *client, uint32_t index)
         status = AL_STATUS_PARTIAL;
     if (status != AL_STATUS_FAILED && d.message != SIM_NONE)
         *processed_at(c, d.message) = (struct done){(uint8_t)status, d.parts, d.run};
+    if (d.message != SIM_NONE && sim->ledger->messages[d.message].to < SIM_AGENTS &&
+        sim_chance(sim, 30)) {
+        settle(sim, client, &d, status);
+        return;
+    }
     while (d.said < d.parts)
         send_part(sim, client, &d, ++d.said);
     send_ack(sim, client, &d, status, false);
@@ -330,7 +350,7 @@ static void run_handlers(struct sim *sim, struct sim_client *client)
     struct consumer *c = client->role_state;
     uint32_t i = 0;
 
-    while (i < c->count && client->conn != SIM_NONE && !sim->failed) {
+    while (i < c->count && client->conn != SIM_NONE && !c->settling && !sim->failed) {
         struct delivery *d = &c->queue[i];
 
         if (d->running && sim->mono_ns >= d->done_at_ns) {
@@ -456,6 +476,8 @@ static void on_error(struct sim *sim, struct sim_client *client, const struct al
 {
     struct consumer *c = client->role_state;
 
+    if (m->about == AL_MSG_SETTLE)
+        c->settling = 0;
     if (m->about != AL_MSG_ATTACH) {
         if (m->code != AL_E_NOMEM && m->code != AL_E_NOT_ATTACHED)
             sim_fail(sim, "a receiver gets ERROR %s about %s", al_error_name(m->code),
@@ -476,6 +498,7 @@ static void consumer_frame(struct sim *sim, struct sim_client *client, const str
         struct al_msg_deliver deliver;
         struct al_msg_acked acked;
         struct al_msg_recall recall;
+        struct al_msg_done done;
         struct al_msg_error error;
     } m;
 
@@ -505,6 +528,10 @@ static void consumer_frame(struct sim *sim, struct sim_client *client, const str
     case AL_MSG_RECALL:
         if (SIM_GET(sim, frame, recall, &m.recall))
             recall(sim, c, m.recall.stream, m.recall.seq);
+        break;
+    case AL_MSG_DONE:
+        if (SIM_GET(sim, frame, done, &m.done) && m.done.request == c->settling)
+            c->settling = 0;
         break;
     case AL_MSG_DETACHED:
         drop_queue(c);
@@ -572,14 +599,14 @@ static void consumer_wake(struct sim *sim, struct sim_client *client)
 {
     struct consumer *c = client->role_state;
 
-    if (c->attached) {
+    if (c->attached && !c->settling) {
         if (sim->faults_on)
             be_moody(sim, client);
         if (c->attached) {
             run_handlers(sim, client);
             send_late(sim, client);
         }
-    } else if (!c->asked && client->ready && sim->mono_ns >= c->retry_at_ns) {
+    } else if (!c->attached && !c->asked && client->ready && sim->mono_ns >= c->retry_at_ns) {
         attach(sim, client);
     }
     if (client->conn != SIM_NONE)

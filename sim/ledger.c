@@ -448,6 +448,8 @@ static void told_ended(struct sim *sim, struct sim_slot *slot, uint32_t stream, 
         sim_fail(sim, "%u:%llu ended in state %u and in state %u", stream, (unsigned long long)seq,
                  slot->end_state, state);
     slot->end_state = state;
+    if (state < AL_STATE_FAILED && !slot->well_ns)
+        slot->well_ns = sim->mono_ns;
     if (slot->message && state >= AL_STATE_FAILED)
         sim->ledger->messages[slot->message - 1].dead_seen = true;
 }
@@ -464,6 +466,9 @@ void sim_told_acked(struct sim *sim, const struct al_msg_acked *m)
             return;
         if (slot->good || (slot->flags & SIM_SLOT_NACKED)) {
             told_ended(sim, slot, m->stream, seq, 0);
+            if (!slot->well_ns && !(slot->good & 1u << AL_STATUS_FAILED) &&
+                !(slot->flags & SIM_SLOT_NACKED))
+                slot->well_ns = sim->mono_ns;
             count++;
         }
     }
@@ -574,6 +579,32 @@ void sim_told_record(struct sim *sim, const struct al_msg_record *m, bool asked_
         sim_fail(sim, "RECORD says that %u:%llu ended in state %u; nobody made it so", m->stream,
                  (unsigned long long)m->seq, m->state);
     told_ended(sim, slot, m->stream, m->seq, m->state);
+}
+
+void sim_told_settled(struct sim *sim, const struct sim_message *message, unsigned status)
+{
+    struct sim_slot *slot;
+
+    if (!message->stream || message->redrives || sim->ledger->inboxes[message->to].redrives)
+        return; /* of which of its places? */
+    slot = sim_slot(sim, message->stream, message->seq);
+    if (slot)
+        told_ended(sim, slot, message->stream, message->seq,
+                   status == AL_STATUS_SUCCESS ? AL_STATE_DELIVERED : AL_STATE_PARTIAL);
+}
+
+struct sim_slot *sim_told_kept(struct sim *sim, struct sim_message *message, uint32_t stream,
+                               uint64_t seq)
+{
+    struct sim_slot *slot = bind(sim, message, stream, seq);
+
+    if (!slot)
+        return NULL;
+    told_ended(sim, slot, stream, seq, 0);
+    if (slot->end_state >= AL_STATE_FAILED)
+        sim_fail(sim, "%u:%llu ended in state %u and is replayed", stream, (unsigned long long)seq,
+                 slot->end_state);
+    return slot;
 }
 
 void sim_told_letter(struct sim *sim, const struct al_msg_dlq_row *m)

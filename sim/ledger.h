@@ -70,6 +70,10 @@ struct sim_slot {
     uint64_t valid_step;         /* step in which a good settlement came in */
     uint64_t mark_attempt;       /* the end mark of the newest ack under a good lease */
     uint32_t mark_count;         /* 0: it had no parts */
+    /* retention: when an ack under a good lease came in first; when a client was told that it ended
+     * well; the wall clock of the end, as a replay said it; limits may have pushed it out */
+    uint64_t good_ns, well_ns, kept_ms;
+    bool pushed_out;
 };
 
 /* A PART that came in under a good lease in this step. */
@@ -167,6 +171,20 @@ struct sim_firing {
     uint64_t wall_ms;
 };
 
+/* What each stream to an agent keeps. */
+#define SIM_ANY UINT64_MAX
+struct sim_limits {
+    uint64_t count, bytes, age_ms;
+};
+
+/* What is known of that. */
+struct sim_retained {
+    struct sim_limits least, most; /* between them, whether a request was carried out or not */
+    bool is_sure;                  /* they are the same */
+    bool is_on;                    /* certainly, since on_ns */
+    uint64_t on_ns, off_ns;        /* off_ns: all that ended before was to be forgotten, 0 */
+};
+
 struct sim_ledger {
     struct sim_message *messages;
     uint32_t message_count, message_cap;
@@ -177,6 +195,7 @@ struct sim_ledger {
     struct sim_inbox inboxes[SIM_AGENTS + SIM_GROUPS]; /* those of groups are never used */
     struct sim_group groups[SIM_GROUPS];
     struct sim_timer timers[SIM_TIMERS];
+    struct sim_retained retained[SIM_AGENTS];
     struct sim_firing *firings;
     uint32_t firing_count, firing_cap;
     struct sim_breaker breakers[SIM_AGENTS];
@@ -235,6 +254,11 @@ void sim_told_acked(struct sim *sim, const struct al_msg_acked *m);
 void sim_told_end(struct sim *sim, const struct al_msg_end *m);
 /* `asked_ended`: the slot was known to have ended when the question was sent. */
 void sim_told_record(struct sim *sim, const struct al_msg_record *m, bool asked_ended);
+/* A client was told that its SETTLE is done, with the status of an ack. */
+void sim_told_settled(struct sim *sim, const struct sim_message *message, unsigned status);
+/* A client was told that it ended well and is kept; its slot. */
+struct sim_slot *sim_told_kept(struct sim *sim, struct sim_message *message, uint32_t stream,
+                               uint64_t seq);
 void sim_told_letter(struct sim *sim, const struct al_msg_dlq_row *m);
 /* A receiver begins to work on a delivery. */
 void sim_handler_started(struct sim *sim, uint32_t stream, uint64_t seq, uint64_t lease,

@@ -201,6 +201,20 @@ static void on_redrive(struct sim_letters *l, const struct ali_rec_redrive *r)
     place_at(line, r->seq)->bytes = bytes;
 }
 
+/* Who joins a group gets a stream from it. */
+static void on_post(struct sim_letters *l, const struct ali_rec_group_post *r)
+{
+    struct line *line;
+
+    place_at(line_at(&l->groups, r->group), r->seq)->bytes =
+        r->what == AL_GROUP_MESSAGE ? size_of(r->envelope) : 0;
+    if (r->what != AL_GROUP_JOINED)
+        return;
+    line = line_at(&l->streams, r->stream);
+    line->from = r->group;
+    line->to = r->agent;
+}
+
 union record {
     struct ali_rec_stream_open open;
     struct ali_rec_publish publish;
@@ -228,8 +242,7 @@ static void take(struct sim *sim, unsigned type, struct al_str payload, bool liv
     } else if (type == ALI_REC_DUE && ali_decode_rec_due(payload, &r.due) == 0) {
         on_due(sim, &r.due);
     } else if (type == ALI_REC_GROUP_POST && ali_decode_rec_group_post(payload, &r.post) == 0) {
-        place_at(line_at(&l->groups, r.post.group), r.post.seq)->bytes =
-            r.post.what == AL_GROUP_MESSAGE ? size_of(r.post.envelope) : 0;
+        on_post(l, &r.post);
     } else if (type == ALI_REC_DEAD && ali_decode_rec_dead(payload, &r.dead) == 0) {
         on_dead(sim, &r.dead, live);
     } else if (type == ALI_REC_REDRIVE && ali_decode_rec_redrive(payload, &r.redrive) == 0) {

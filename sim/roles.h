@@ -18,7 +18,7 @@ struct sim_role_ops {
 };
 
 extern const struct sim_role_ops sim_producer_ops, sim_consumer_ops, sim_tool_ops, sim_vandal_ops,
-    sim_grouper_ops, sim_scheduler_ops, sim_commits_ops;
+    sim_grouper_ops, sim_scheduler_ops, sim_commits_ops, sim_historian_ops;
 
 /* Puts a frame into the client's connection: SIM_PUT(sim, client, lower-case name, struct). */
 #define SIM_PUT(sim, client, lower, msg)                       \
@@ -52,6 +52,9 @@ bool sim_grouper_audit_done(const struct sim_client *client);
 /* True when every number was asked about and has its answer; then the account of the effects. */
 bool sim_commits_done(const struct sim_client *client);
 void sim_commits_account(struct sim *sim, const struct sim_client *client);
+/* This client has all replayed that is kept: used by the final account. */
+void sim_historian_audit(struct sim *sim, struct sim_client *client);
+bool sim_historian_audit_done(const struct sim *sim, const struct sim_client *client);
 /* True when every schedule that must fire has done so since the faults stopped. */
 bool sim_schedules_have_fired(const struct sim *sim);
 /* True when the client knows that none is left: after sim.timers_off was set. */

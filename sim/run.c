@@ -178,8 +178,8 @@ static void on_disk(void *ctx, const char *text, const uint64_t arg[3])
 /* Clients stand in the order of their roles. */
 static enum sim_role role_of(const struct sim_profile *p, uint32_t index)
 {
-    const uint32_t counts[] = {p->producers, p->consumers,  p->tools,     1,
-                               p->groupers,  p->schedulers, p->committers};
+    const uint32_t counts[] = {p->producers, p->consumers,  p->tools,      1,
+                               p->groupers,  p->schedulers, p->committers, p->historians};
     unsigned role = SIM_PRODUCER;
 
     while (index >= counts[role])
@@ -207,8 +207,8 @@ static struct sim *setup(const struct sim_options *options, uint64_t seed)
     *sim_disk_faults(sim->disk) = p->disk;
     sim_disk_watch(sim->disk, on_disk, sim);
     sim_driver_start(sim);
-    sim->client_count =
-        p->producers + p->consumers + p->tools + 1 + p->groupers + p->schedulers + p->committers;
+    sim->client_count = p->producers + p->consumers + p->tools + 1 + p->groupers + p->schedulers +
+                        p->committers + p->historians;
     for (uint32_t i = 0; i < sim->client_count; i++) {
         sim_client_init(sim, i, role_of(p, i));
     }
@@ -274,7 +274,8 @@ static bool is_idle(struct sim *sim)
 /* Runs until fn is true; false: it did not become true in time. */
 static bool run_until(struct sim *sim, bool (*fn)(struct sim *sim), uint64_t limit_ns)
 {
-    uint64_t end_ns = sim->mono_ns + limit_ns, end_step = sim->step + LIVENESS_STEPS;
+    uint64_t end_ns = sim->mono_ns + limit_ns;
+    uint64_t end_step = sim->step + LIVENESS_STEPS + 4ull * sim->ledger->message_count;
 
     while (!fn(sim)) {
         if (sim->mono_ns > end_ns || sim->step > end_step || !one_action(sim))
@@ -290,7 +291,8 @@ static bool audit_is_done(struct sim *sim)
 
 static struct sim_client *last_grouper(struct sim *sim)
 {
-    return &sim->clients[sim->client_count - 1 - sim->profile.schedulers - sim->profile.committers];
+    return &sim->clients[sim->client_count - 1 - sim->profile.schedulers - sim->profile.committers -
+                         sim->profile.historians];
 }
 
 static bool group_audit_is_done(struct sim *sim)
@@ -332,9 +334,14 @@ static void end_schedules(struct sim *sim)
         sim_fail(sim, "the faults have stopped and a schedule cannot be removed");
 }
 
+static struct sim_client *committer(struct sim *sim)
+{
+    return &sim->clients[sim->client_count - 1 - sim->profile.historians];
+}
+
 static bool commits_are_done(struct sim *sim)
 {
-    return sim_commits_done(&sim->clients[sim->client_count - 1]);
+    return sim_commits_done(committer(sim));
 }
 
 /* Every number is asked about once more; then all effects must be there, once. */
@@ -345,7 +352,22 @@ static void end_commits(struct sim *sim)
     if (!run_until(sim, commits_are_done, LIVENESS_MAX_NS) && !sim->failed)
         sim_fail(sim, "the faults have stopped and numbers sent again have no answer");
     if (!sim->failed)
-        sim_commits_account(sim, &sim->clients[sim->client_count - 1]);
+        sim_commits_account(sim, committer(sim));
+}
+
+static bool all_is_replayed(struct sim *sim)
+{
+    return sim_historian_audit_done(sim, &sim->clients[sim->client_count - 1]);
+}
+
+/* All that is kept comes once more. */
+static void end_replays(struct sim *sim)
+{
+    if (!sim->profile.historians || sim->failed)
+        return;
+    sim_historian_audit(sim, &sim->clients[sim->client_count - 1]);
+    if (!run_until(sim, all_is_replayed, LIVENESS_MAX_NS) && !sim->failed)
+        sim_fail(sim, "the faults have stopped and what is kept is not replayed");
 }
 
 static bool ends_are_known(struct sim *sim)
@@ -396,6 +418,7 @@ static void liveness(struct sim *sim)
         sim_schedule_account(sim);
     }
     account_groups(sim);
+    end_replays(sim);
     if (!sim->failed)
         sim_check_replay(sim);
     if (!sim->failed)

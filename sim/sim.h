@@ -10,6 +10,7 @@
  *   ledger.c    what every client was told: the facts that the node must never contradict
  *   tap.c       watches every frame at the node and checks it against ledger and protocol
  *   parts.c     replies in parts: what is said, and what must come of it
+ *   retain*.c   what streams keep, and its replay
  *   check.c     shadow journal, replay, corruption trials
  *   run.c       one seed: setup, safety phase, liveness phase, final account */
 #ifndef AL_SIM_SIM_H
@@ -64,6 +65,7 @@ struct sim_profile {
     uint32_t groups, groupers; /* groups, and clients that administer them */
     uint32_t schedulers;       /* clients that set schedules */
     uint32_t committers;       /* agents whose every effect is a commit: 0 or 1 */
+    uint32_t historians; /* clients that have streams keep what ended, and replay it: 0 or 1 */
     /* the node */
     uint32_t segment_bytes, first_segment_bytes, snapshot_bytes, carry_percent;
     uint64_t capacity_bytes, reserve_bytes, dlq_bytes;
@@ -193,7 +195,8 @@ enum sim_role {
     SIM_VANDAL,
     SIM_GROUPER,
     SIM_SCHEDULER,
-    SIM_COMMITTER
+    SIM_COMMITTER,
+    SIM_HISTORIAN
 };
 
 struct sim_client {

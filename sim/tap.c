@@ -409,6 +409,10 @@ static void down_deliver(struct sim *sim, uint32_t conn, const struct al_msg_del
                               .good = slot->good,
                               .end_state = slot->end_state,
                               .starts = slot->starts,
+                              .good_ns = slot->good_ns,
+                              .well_ns = slot->well_ns,
+                              .kept_ms = slot->kept_ms,
+                              .pushed_out = slot->pushed_out,
                               .tap_generation = sim->ledger->tap_generation,
                               .attach = inbox->attaches,
                               .lease = m->lease,
@@ -587,6 +591,8 @@ void sim_tap_step_end(struct sim *sim)
         if (!slot || !slot->pending)
             continue;
         slot->good |= slot->pending;
+        if (!slot->good_ns && slot->pending & (1u << AL_STATUS_SUCCESS | 1u << AL_STATUS_PARTIAL))
+            slot->good_ns = sim->mono_ns;
         if (slot->message)
             ledger->messages[slot->message - 1].good |= slot->pending;
         slot->pending = 0;

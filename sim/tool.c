@@ -11,8 +11,8 @@
 
 /* A question under way: RECORD_GET remembers what was known when it was asked. */
 struct question {
-    uint32_t request; /* 0: free */
-    uint8_t type;
+    uint32_t request;     /* 0: free */
+    uint8_t type, action; /* action: of SETTLE */
     bool asked_ended;
     uint32_t message;
     uint64_t asked_ns;
@@ -209,7 +209,8 @@ static void settle_by_id(struct sim *sim, struct sim_client *client)
         return;
     m.request = q->request;
     m.message_id = message->id;
-    m.action = (uint8_t)sim_rand_range(&sim->rand, 1, 5);
+    q->action = m.action = (uint8_t)sim_rand_range(&sim->rand, 1, 5);
+    q->message = message->number;
     m.time_ms = (uint32_t)sim_rand_range(&sim->rand, 1, 200);
     SIM_PUT(sim, client, settle, &m);
 }
@@ -396,6 +397,8 @@ static void on_done(struct sim *sim, struct sim_client *client, const struct al_
         page_done(t);
     else if (q->type == AL_MSG_CANCEL && m->code == 0)
         sim_told_cancelled(sim, q->message);
+    else if (q->type == AL_MSG_SETTLE && m->code == 0 && q->action <= AL_STATUS_PARTIAL)
+        sim_told_settled(sim, &sim->ledger->messages[q->message], q->action);
     else if (q->type == AL_MSG_DLQ_LIST)
         t->page_open = false;
     q->request = 0;

@@ -251,6 +251,7 @@ void sim_profile_draw(struct sim *sim)
     /* A key that has expired is a new message, and one that died by a full list of dead letters
      * says nothing about commits. */
     p->committers = sim->seed % 4 == 1;
+    p->historians = sim->seed % 4 == 3 || sim->seed % 8 == 4;
     if (p->committers) {
         p->dedup_ttl_ms = 10ull * 365 * 24 * 3600 * 1000;
         p->dedup_max = 4096;

@@ -84,8 +84,8 @@ static void apply_limits(struct al_node *node, struct ali_history *history)
     const struct al_retain *retain = &ali_agent_at(node, stream->d.to)->d.retain;
 
     while (entry_count(history) &&
-           (entry_count(history) > retain->count || history->d.bytes > retain->bytes ||
-            node->d.kept > AL_RETAIN_MESSAGES_MAX))
+           (entry_count(history) + (AL_PLANT(node, RETAIN_SHORT) ? 1 : 0) > retain->count ||
+            history->d.bytes > retain->bytes || node->d.kept > AL_RETAIN_MESSAGES_MAX))
         forget_first(node, history);
     compact(history);
 }
@@ -328,6 +328,8 @@ void ali_history_apply_carry(struct al_node *node, uint64_t lsn, const struct al
     ali_ref ref = ali_stream_at(node, ali_find_stream(node, r->stream))->d.history;
 
     ali_touch(node, ALI_PART_HISTORY, ref, &ali_history_at(node, ref)->object);
+    if (AL_PLANT(node, RETAIN_CARRY))
+        return;
     find_carried(node, r)->lsn = lsn;
     ali_live_add(node, lsn);
     ali_live_drop(node, r->old_lsn);
@@ -361,7 +363,8 @@ int ali_history_put(const struct al_node *node, const struct ali_history *histor
 {
     struct al_buf entries;
     struct ali_item_history item = {.stream = ali_stream_at(node, history->d.stream)->d.id,
-                                    .from_seq = history->d.from_seq,
+                                    .from_seq =
+                                        AL_PLANT(node, RETAIN_REACH) ? 1 : history->d.from_seq,
                                     .gone_ms = history->d.gone_ms,
                                     .moved_seq = history->d.moved_seq};
     int r;

@@ -52,6 +52,10 @@
     X(LETTER_BYTES_STAY, "letter-bytes-stay",                                                      \
       "dead letters that go do not give the room of their bytes back")                             \
     X(LETTER_LOG_FLOOD, "letter-log-flood", "the log names every dead letter, however many")       \
+    X(RETAIN_SHORT, "retain-short", "a stream keeps one message less than it was told to")         \
+    X(RETAIN_REACH, "retain-reach", "snapshots forget how far back a history reaches")             \
+    X(RETAIN_CARRY, "retain-carry", "carrying a kept message forward leaves it where it was")      \
+    X(REPLAY_RISING, "replay-rising", "a replay leaves out what was carried forward")              \
     X(KEY_FORGOTTEN, "key-forgotten", "snapshots garble idempotency keys")
 
 /* Number of the bit in al_node_config.plants. */

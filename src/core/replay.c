@@ -301,6 +301,8 @@ static int read_wanted(struct al_node *node, const struct ali_conn *conn,
 
         if (!is_wanted(m, kept))
             continue;
+        if (AL_PLANT(node, REPLAY_RISING) && count && kept->lsn < lsns[count - 1])
+            continue;
         if (!count)
             read.seq = kept->seq;
         lsns[count++] = kept->lsn;

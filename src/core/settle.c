@@ -193,6 +193,18 @@ static int ack_in_detail(struct al_node *node, const struct ali_conn *conn, ali_
     return 0;
 }
 
+/* Likewise, and keeps it for replay if the stream does that. */
+static int keep_and_end(struct al_node *node, const struct ali_conn *conn, ali_ref ref,
+                        const struct al_msg_ack *m)
+{
+    const struct ali_stream *stream = ali_stream_at(node, ref);
+    int r = ali_acks_flush(node);
+
+    if (r == 0)
+        r = ali_keep_one(node, stream, ali_push_at(stream, 0)->seq);
+    return r < 0 ? r : ack_in_detail(node, conn, ref, m);
+}
+
 /* Settles the message at place well, and everything before it. */
 static int settle_well(struct al_node *node, const struct ali_conn *conn, struct place place,
                        const struct al_msg_ack *m)
@@ -209,12 +221,8 @@ static int settle_well(struct al_node *node, const struct ali_conn *conn, struct
         bool plain = one->status == AL_STATUS_SUCCESS && !one->reason.n && !one->response.n &&
                      !one->metadata.n && !push->notify && !stream->v.watch_count &&
                      (in_run || stream->d.attempts == 0);
-        int r = plain ? ack_plainly(node, to, place.stream) : ali_acks_flush(node);
-
-        if (r == 0 && !plain)
-            r = ali_keep_one(node, stream, push->seq);
-        if (r == 0 && !plain)
-            r = ack_in_detail(node, conn, place.stream, one);
+        int r = plain ? ack_plainly(node, to, place.stream)
+                      : keep_and_end(node, conn, place.stream, one);
 
         if (r < 0)
             return r;
@@ -767,7 +775,7 @@ int ali_handle_settle(struct al_node *node, struct ali_conn *conn, const struct 
     if (r == 0 && m->action == AL_STATUS_FAILED)
         r = settle_failed(node, place, m->reason);
     else if (r == 0 && m->action < AL_STATUS_FAILED)
-        r = ack_in_detail(node, NULL, place.stream, &ack);
+        r = keep_and_end(node, NULL, place.stream, &ack);
     ali_send_done(node, conn, m->request, r, r == 0);
     return 0;
 }

@@ -235,12 +235,14 @@ static void put_ack(struct driver *d, uint64_t seq, uint8_t status, uint8_t flag
 
 static void test_every_way_to_end_well_is_kept_and_no_other(void **state)
 {
+    struct al_msg_settle settle = {
+        .request = 4, .action = AL_STATUS_SUCCESS, .message_id.b = {9, [15] = 1}};
     struct driver d;
 
     (void)state;
     begin(&d);
     retain(&d, 20, 0, 0);
-    driver_publish(&d, 0, 1, 8);
+    driver_publish(&d, 0, 1, 9);
     driver_forget(&d);
     put_ack(&d, 3, AL_STATUS_PARTIAL, AL_ACK_CUMULATIVE, "half"); /* 1, 2 plainly, 3 in detail */
     put_ack(&d, 4, AL_STATUS_SUCCESS, 0, "");
@@ -249,11 +251,14 @@ static void test_every_way_to_end_well_is_kept_and_no_other(void **state)
     put_ack(&d, 7, AL_STATUS_SUCCESS, 0, "");
     driver_send(&d, 1);
     driver_nack(&d, 1, 1, 8, "no"); /* no retries: a dead letter */
+    assert_int_equal(al_put_settle(&d.in, &settle), 0);
+    driver_send(&d, 1); /* by its id, from the command line */
     driver_forget(&d);
     replay(&d, (struct al_msg_replay){.first_seq = 1});
     driver_expect(&d, "1: REPLAYED 1:1 by a 'm1'\n1: REPLAYED 1:2 by a 'm2'\n"
                       "1: REPLAYED 1:3 by a 'm3'\n1: REPLAYED 1:4 by a 'm4'\n"
-                      "1: REPLAYED 1:5 by a 'm5'\n1: REPLAYED 1:7 by a 'm7'\n1: DONE OK 6\n");
+                      "1: REPLAYED 1:5 by a 'm5'\n1: REPLAYED 1:7 by a 'm7'\n"
+                      "1: REPLAYED 1:9 by a 'm9'\n1: DONE OK 7\n");
     end(&d);
 }
 
