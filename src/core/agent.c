@@ -65,10 +65,10 @@ static int check_removal(const struct al_node *node, ali_ref ref, bool force)
 {
     const struct ali_agent *agent = ali_agent_at(node, ref);
 
-    if ((agent->v.conn != AL_REF_NONE || agent->v.busy.head) && !force)
+    if ((agent->inbox->v.conn != AL_REF_NONE || agent->inbox->v.busy.head) && !force)
         return -AL_E_ALREADY_ATTACHED;
-    if (agent->v.channel_count || agent->v.member_count || ali_schedule_uses(node, ref) ||
-        ((agent->d.pending || agent->d.letter_count) && !force))
+    if (agent->v.channel_count || agent->inbox->v.member_count || ali_schedule_uses(node, ref) ||
+        ((agent->inbox->d.pending || agent->inbox->d.letter_count) && !force))
         return -AL_E_BUSY;
     for (ali_ref s = 0; s < node->streams.end; s++) {
         const struct ali_stream *stream = ali_stream_at(node, s);
@@ -91,7 +91,7 @@ int ali_handle_agent_remove(struct al_node *node, struct ali_conn *conn,
         r = check_removal(node, ref, m->flags & 1);
     if (r == 0) {
         struct ali_agent *agent = ali_agent_at(node, ref);
-        struct ali_conn *receiver = ali_conn_at(node, agent->v.conn);
+        struct ali_conn *receiver = ali_conn_at(node, agent->inbox->v.conn);
         struct al_msg_detached detached = {.agent = agent->d.id,
                                            .code = AL_E_NOT_FOUND,
                                            .detail = al_str_c("the agent was removed")};
@@ -100,7 +100,7 @@ int ali_handle_agent_remove(struct al_node *node, struct ali_conn *conn,
         if (receiver)
             ALI_SEND(node, receiver->number, detached, &detached);
         ali_session_leave(node, ref, true);
-        agent->v.has_session = false;
+        agent->inbox->v.has_session = false;
         r = ali_commit(node, ALI_REC_AGENT_REMOVE, &record);
     }
     ali_send_done(node, conn, m->request, r, r == 0);
@@ -112,22 +112,23 @@ int ali_handle_agent_remove(struct al_node *node, struct ali_conn *conn,
 static void send_row(struct al_node *node, struct ali_conn *conn, uint32_t request, ali_ref ref)
 {
     const struct ali_agent *agent = ali_agent_at(node, ref);
-    uint64_t busy = agent->d.pending - agent->v.delayed;
+    uint64_t busy = agent->inbox->d.pending - agent->inbox->v.delayed;
     uint8_t dead[12];
     struct al_msg_agent_row row = {.request = request,
                                    .agent = agent->d.id,
                                    .uid = agent->d.uid,
-                                   .attached = agent->v.conn != AL_REF_NONE,
+                                   .attached = agent->inbox->v.conn != AL_REF_NONE,
                                    .created_ms = agent->d.created_ms,
-                                   .ready = busy - agent->v.out,
-                                   .leased = agent->v.out,
-                                   .delayed = agent->v.delayed,
-                                   .dead = agent->d.letter_count,
-                                   .leased_bytes = agent->v.out_bytes,
+                                   .ready = busy - agent->inbox->v.out,
+                                   .leased = agent->inbox->v.out,
+                                   .delayed = agent->inbox->v.delayed,
+                                   .dead = agent->inbox->d.letter_count,
+                                   .leased_bytes = agent->inbox->v.out_bytes,
                                    .streams = agent->v.stream_count,
                                    .name = al_str_of(agent->d.name, agent->d.name_size)};
 
-    struct al_str ext = ali_ext_put_u64(dead, AL_AGENT_EXT_DEAD_BYTES, agent->d.letter_bytes);
+    struct al_str ext =
+        ali_ext_put_u64(dead, AL_AGENT_EXT_DEAD_BYTES, agent->inbox->d.letter_bytes);
 
     ALI_SEND_EXT(node, conn->number, agent_row, &row, ext);
 }

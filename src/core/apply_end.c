@@ -84,7 +84,7 @@ void ali_apply_ack(struct al_node *node, uint64_t lsn, const struct ali_rec_ack 
             ali_key_end(node, ended);
         attempts = 1;
         ali_live_drop(node, pop_head(node, ref));
-        ali_agent_at(node, stream->d.to)->d.pending--;
+        ali_agent_at(node, stream->d.to)->inbox->d.pending--;
         stream->d.prev_seq = seq;
     }
     forget_moves(stream);
@@ -202,7 +202,7 @@ void ali_apply_dead(struct al_node *node, uint64_t lsn, const struct ali_rec_dea
     body_lsn = r->seq == stream->d.runs.first_seq ? pop_head(node, stream_ref)
                                                   : leave_hole(node, stream_ref, r->seq);
     ali_history_drop(node, stream, r->seq);
-    to->d.pending--;
+    to->inbox->d.pending--;
     ref = al_pool_take(&node->letters);
     letter = ali_letter_at(node, ref);
     ali_fresh(node, &letter->object);
@@ -281,7 +281,7 @@ void ali_apply_cancel(struct al_node *node, uint64_t lsn, const struct ali_rec_c
         r->seq == stream->d.runs.first_seq ? pop_head(node, ref) : leave_hole(node, ref, r->seq);
     ali_live_drop(node, body_lsn);
     ali_history_drop(node, stream, r->seq);
-    ali_agent_at(node, stream->d.to)->d.pending--;
+    ali_agent_at(node, stream->d.to)->inbox->d.pending--;
     forget_moves(stream);
     ended = ali_ended_add(node, r->stream, r->seq);
     ended->state = AL_STATE_CANCELLED;
@@ -301,9 +301,9 @@ void ali_letter_link(struct al_node *node, ali_ref ref)
     struct ali_agent *agent = ali_agent_at(node, letter->d.agent);
 
     al_index_add(&node->letter_ids, ali_hash_pair(stream->d.id, letter->d.seq), ref);
-    ali_list_push(&node->letters, LETTER_LINK, &agent->d.letters, ref);
-    agent->d.letter_count++;
-    agent->d.letter_bytes += letter->d.bytes;
+    ali_list_push(&node->letters, LETTER_LINK, &agent->inbox->d.letters, ref);
+    agent->inbox->d.letter_count++;
+    agent->inbox->d.letter_bytes += letter->d.bytes;
     node->d.letter_bytes += letter->d.bytes;
     stream->d.letter_count++;
 }
@@ -320,11 +320,11 @@ void ali_letter_remove(struct al_node *node, ali_ref ref, bool with_body)
     ali_live_drop(node, letter->d.dead_lsn);
     ali_number_tag_drop(node, letter->d.stream, letter->d.seq);
     al_index_remove(&node->letter_ids, ali_hash_pair(stream->d.id, letter->d.seq), ref);
-    ali_list_remove(&node->letters, LETTER_LINK, &agent->d.letters, ref);
-    agent->d.letter_count--;
+    ali_list_remove(&node->letters, LETTER_LINK, &agent->inbox->d.letters, ref);
+    agent->inbox->d.letter_count--;
     node->d.letter_bytes -= letter->d.bytes;
     if (!AL_PLANT(node, LETTER_BYTES_STAY))
-        agent->d.letter_bytes -= letter->d.bytes;
+        agent->inbox->d.letter_bytes -= letter->d.bytes;
     stream->d.letter_count--;
     al_pool_put(&node->letters, ref);
 }
@@ -374,7 +374,7 @@ void ali_apply_redrive(struct al_node *node, uint64_t lsn, const struct ali_rec_
     ali_number_move(node, letter.d.stream, r->seq, letter.d.stream, r->old_seq);
     ali_letter_remove(node, ref, AL_PLANT(node, LIVE_UNCOUNTED));
     ali_runs_push(&stream->d.runs, letter.d.lsn); /* the reference to the body goes over */
-    ali_agent_at(node, stream->d.to)->d.pending++;
+    ali_agent_at(node, stream->d.to)->inbox->d.pending++;
     stream->d.moved_count++;
     ali_key_move(node, r->stream, r->old_seq, r->seq);
     recent = ali_ids_add(node, &letter.d.id);

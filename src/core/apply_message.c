@@ -52,8 +52,8 @@ void ali_delayed_remove(struct al_node *node, ali_ref ref)
     ali_number_tag_drop(node, AL_REF_NONE, delayed->d.id);
     al_wheel_cancel(&node->v.wheel, &delayed->v.timer);
     stream->d.letter_count--;
-    to->d.pending--;
-    to->v.delayed--;
+    to->inbox->d.pending--;
+    to->inbox->v.delayed--;
     al_index_remove(&node->delayed_ids, ali_hash_number(delayed->d.id), ref);
     al_pool_put(&node->delayed, ref);
 }
@@ -114,6 +114,9 @@ int ali_prepare_publish(struct al_node *node, const struct ali_rec_publish *r)
         return e;
     if (r->due_ms ? r->seq != 0 : r->seq != t.stream->d.runs.next_seq)
         return -AL_E_DAMAGED;
+    if (!ali_has_inbox(ali_agent_at(node, t.stream->d.from)) ||
+        !ali_has_inbox(ali_agent_at(node, t.stream->d.to)))
+        return -AL_E_DAMAGED; /* what a group gets and sends are records of their own */
     e = r->seq ? ali_runs_reserve(&t.stream->d.runs, &node->alloc)
                : al_pool_reserve(&node->delayed, 1);
     if (e == 0 && !r->seq)
@@ -190,7 +193,7 @@ static void add_delayed(struct al_node *node, const struct target *t, uint64_t l
     memcpy(delayed->d.message_id.b, r->envelope.p, 16);
     al_index_add(&node->delayed_ids, ali_hash_number(lsn), ref);
     t->stream->d.letter_count++;
-    ali_agent_at(node, t->stream->d.to)->v.delayed++;
+    ali_agent_at(node, t->stream->d.to)->inbox->v.delayed++;
 }
 
 static void add_expiry(struct al_node *node, ali_ref stream, uint64_t seq,
@@ -226,7 +229,7 @@ static void remember_key(struct al_node *node, const struct target *t, uint64_t 
     ali_key_open(node, key);
     key->agent = from->d.id;
     key->wall_ms = r->wall_ms;
-    ali_agent_at(node, t->stream->d.from)->d.key_count++;
+    ali_agent_at(node, t->stream->d.from)->inbox->d.key_count++;
 }
 
 /* What every admission changes. */
@@ -264,7 +267,7 @@ void ali_apply_publish(struct al_node *node, uint64_t lsn, const struct ali_rec_
     assert(e == 0);
     (void)e;
     apply_admission(node, &t, r);
-    ali_agent_at(node, t.stream->d.to)->d.pending++;
+    ali_agent_at(node, t.stream->d.to)->inbox->d.pending++;
     ali_live_add(node, lsn);
     if (r->seq)
         ali_runs_push(&t.stream->d.runs, lsn);
@@ -308,7 +311,7 @@ void ali_apply_due(struct al_node *node, uint64_t lsn, const struct ali_rec_due 
     ali_touch(node, ALI_PART_STREAM, delayed.d.stream, &stream->object);
     ali_number_move(node, delayed.d.stream, r->seq, AL_REF_NONE, r->delayed);
     ali_delayed_remove(node, ref);
-    ali_agent_at(node, stream->d.to)->d.pending++; /* it stays pending */
+    ali_agent_at(node, stream->d.to)->inbox->d.pending++; /* it stays pending */
     ali_runs_push(&stream->d.runs, delayed.d.lsn);
     stream->d.moved_count++;
     if (stream->d.key_count)

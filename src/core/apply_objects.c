@@ -22,6 +22,25 @@ void ali_apply_epoch(struct al_node *node, uint64_t lsn, const struct ali_rec_ep
 
 /* ---- agents ------------------------------------------------------------------------------- */
 
+const struct ali_inbox ali_no_inbox = {
+    .d = {.letters = {AL_REF_NONE, AL_REF_NONE}, .values = {AL_REF_NONE, AL_REF_NONE}},
+    .v = {.conn = AL_REF_NONE}};
+
+/* Only groups have such names. */
+static bool is_group_name(struct al_str name)
+{
+    return name.n > 6 && memcmp(name.p, "group:", 6) == 0;
+}
+
+void ali_agent_unprepare(struct al_node *node)
+{
+    al_alloc_free(&node->alloc, node->v.prepared_name, node->v.prepared_name_size);
+    al_alloc_free(&node->alloc, node->v.prepared_inbox, sizeof(*node->v.prepared_inbox));
+    node->v.prepared_name = NULL;
+    node->v.prepared_name_size = 0;
+    node->v.prepared_inbox = NULL;
+}
+
 int ali_prepare_agent_add(struct al_node *node, const struct ali_rec_agent_add *r)
 {
     int e;
@@ -36,10 +55,26 @@ int ali_prepare_agent_add(struct al_node *node, const struct ali_rec_agent_add *
         e = al_index_reserve(&node->agent_names, 1);
     if (e < 0)
         return e;
-    al_alloc_free(&node->alloc, node->v.prepared_name, node->v.prepared_name_size);
+    ali_agent_unprepare(node);
     node->v.prepared_name = al_alloc_new(&node->alloc, r->name.n);
     node->v.prepared_name_size = node->v.prepared_name ? r->name.n : 0;
-    return node->v.prepared_name ? 0 : -AL_E_NOMEM;
+    if (!is_group_name(r->name))
+        node->v.prepared_inbox = al_alloc_zero(&node->alloc, sizeof(*node->v.prepared_inbox));
+    return node->v.prepared_name && (is_group_name(r->name) || node->v.prepared_inbox)
+               ? 0
+               : -AL_E_NOMEM;
+}
+
+/* An inbox that has nothing yet; a group's stays as it is. */
+static void give_inbox(struct al_node *node, struct ali_agent *agent)
+{
+    agent->inbox = node->v.prepared_inbox;
+    if (!agent->inbox) {
+        agent->inbox = (struct ali_inbox *)(uintptr_t)&ali_no_inbox; /* writing would be a crash */
+        return;
+    }
+    *agent->inbox = ali_no_inbox;
+    node->v.prepared_inbox = NULL;
 }
 
 void ali_apply_agent_add(struct al_node *node, uint64_t lsn, const struct ali_rec_agent_add *r)
@@ -51,24 +86,18 @@ void ali_apply_agent_add(struct al_node *node, uint64_t lsn, const struct ali_re
     ali_fresh(node, &agent->object);
     agent->d.id = r->agent;
     agent->d.uid = r->uid;
-    agent->d.created_ms = r->wall_ms;
+    agent->d.created_ms = r->wall_ms < ALI_KEY_TIME_MAX ? r->wall_ms : ALI_KEY_TIME_MAX;
     agent->d.name_size = (uint8_t)r->name.n;
     agent->d.name = node->v.prepared_name;
     memcpy(agent->d.name, r->name.p, r->name.n);
     node->v.prepared_name = NULL;
     node->v.prepared_name_size = 0;
-    agent->d.letters = agent->d.values = ALI_LIST_EMPTY;
-    ali_agent_init_volatile(agent);
+    give_inbox(node, agent);
+    agent->v.streams = ALI_LIST_EMPTY;
+    agent->v.group = AL_REF_NONE;
     node->d.next_agent = r->agent + 1;
     al_index_add(&node->agent_ids, ali_hash_number(r->agent), ref);
     al_index_add(&node->agent_names, ali_hash_name(node, r->name), ref);
-}
-
-void ali_agent_init_volatile(struct ali_agent *agent)
-{
-    memset(&agent->v, 0, sizeof(agent->v));
-    agent->v.streams = ALI_LIST_EMPTY;
-    agent->v.conn = agent->v.group = AL_REF_NONE;
 }
 
 int ali_prepare_agent_remove(struct al_node *node, const struct ali_rec_agent_remove *r)
@@ -97,7 +126,7 @@ static void purge_stream(struct al_node *node, ali_ref ref)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
     struct ali_agent *to = ali_agent_at(node, stream->d.to);
-    ali_ref letter = to->d.letters.head;
+    ali_ref letter = to->inbox->d.letters.head;
 
     ali_touch(node, ALI_PART_STREAM, ref, &stream->object);
     ali_stream_drop_volatile(node, ref);
@@ -105,7 +134,7 @@ static void purge_stream(struct al_node *node, ali_ref ref)
         /* What is gone has given its record to a letter already. */
         if (!ali_seq_is_gone(node, stream, ref, stream->d.runs.first_seq)) {
             ali_live_drop(node, stream->d.runs.head->first_lsn);
-            to->d.pending--;
+            to->inbox->d.pending--;
         }
         if (stream->d.key_count)
             ali_key_lost(node, stream->d.id, stream->d.runs.first_seq);
@@ -137,9 +166,9 @@ void ali_apply_agent_remove(struct al_node *node, uint64_t lsn,
         if (ali_stream_at(node, s)->d.to == ref || ali_stream_at(node, s)->d.from == ref)
             purge_stream(node, s);
     }
-    while (agent->d.values.head != AL_REF_NONE)
-        ali_value_remove(node, agent->d.values.head);
-    al_wheel_cancel(&node->v.wheel, &agent->v.timer);
+    while (agent->inbox->d.values.head != AL_REF_NONE)
+        ali_value_remove(node, agent->inbox->d.values.head);
+    al_wheel_cancel(&node->v.wheel, &agent->inbox->v.timer);
     al_index_remove(&node->agent_ids, ali_hash_number(agent->d.id), ref);
     al_index_remove(&node->agent_names,
                     ali_hash_name(node, al_str_of(agent->d.name, agent->d.name_size)), ref);
@@ -149,9 +178,12 @@ void ali_apply_agent_remove(struct al_node *node, uint64_t lsn,
 
 void ali_agent_free(struct al_node *node, struct ali_agent *agent)
 {
-    ali_breakers_free(node, agent);
     al_alloc_free(&node->alloc, agent->d.name, agent->d.name_size);
-    al_alloc_free(&node->alloc, agent->v.levels, sizeof(*agent->v.levels));
+    if (!ali_has_inbox(agent))
+        return;
+    ali_breakers_free(node, agent);
+    al_alloc_free(&node->alloc, agent->inbox->v.levels, sizeof(*agent->inbox->v.levels));
+    al_alloc_free(&node->alloc, agent->inbox, sizeof(*agent->inbox));
 }
 
 /* ---- producers ---------------------------------------------------------------------------- */
@@ -228,12 +260,10 @@ void ali_apply_producer_close(struct al_node *node, uint64_t lsn,
 /* An agent that receives has its levels; to a group nothing is pushed. */
 static int reserve_levels(struct al_node *node, struct ali_agent *to)
 {
-    bool is_group = to->d.name_size > 6 && memcmp(to->d.name, "group:", 6) == 0;
-
-    if (to->v.levels || is_group)
+    if (to->inbox->v.levels || !ali_has_inbox(to))
         return 0;
-    to->v.levels = al_alloc_zero(&node->alloc, sizeof(*to->v.levels));
-    return to->v.levels ? 0 : -AL_E_NOMEM;
+    to->inbox->v.levels = al_alloc_zero(&node->alloc, sizeof(*to->inbox->v.levels));
+    return to->inbox->v.levels ? 0 : -AL_E_NOMEM;
 }
 
 int ali_prepare_stream_open(struct al_node *node, const struct ali_rec_stream_open *r)

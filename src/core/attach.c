@@ -17,15 +17,15 @@ int ali_session_end(struct al_node *node, ali_ref ref, int code)
     struct ali_flow *flow, *next;
     int r = ali_acks_flush(node);
 
-    al_wheel_cancel(&node->v.wheel, &agent->v.timer);
-    agent->v.has_session = false;
-    agent->v.keeps_leases = false;
-    agent->v.volatile_out = 0;
-    for (flow = agent->v.busy.head; r == 0 && flow; flow = next) {
+    al_wheel_cancel(&node->v.wheel, &agent->inbox->v.timer);
+    agent->inbox->v.has_session = false;
+    agent->inbox->v.keeps_leases = false;
+    agent->inbox->v.volatile_out = 0;
+    for (flow = agent->inbox->v.busy.head; r == 0 && flow; flow = next) {
         ali_ref stream = flow->stream;
 
         next = flow->busy.next;
-        if (flow->session != agent->v.session)
+        if (flow->session != agent->inbox->v.session)
             continue; /* kept by a session before this one: runs until its own time-outs */
         if (code) {
             r = ali_head_failed(node, stream, code, 0, al_str_c("the receiver went away"));
@@ -41,16 +41,16 @@ int ali_session_end(struct al_node *node, ali_ref ref, int code)
 void ali_session_leave(struct al_node *node, ali_ref ref, bool keep_leases)
 {
     struct ali_agent *agent = ali_agent_at(node, ref);
-    struct ali_conn *conn = ali_conn_at(node, agent->v.conn);
+    struct ali_conn *conn = ali_conn_at(node, agent->inbox->v.conn);
 
     if (conn) {
         ali_list_remove(&node->agents, OF_CONN, &conn->agents, ref);
         conn->attach_count--;
     }
-    agent->v.conn = AL_REF_NONE;
-    agent->v.keeps_leases = keep_leases;
+    agent->inbox->v.conn = AL_REF_NONE;
+    agent->inbox->v.keeps_leases = keep_leases;
     if (!keep_leases)
-        ali_timer_set(node, &agent->v.timer, ALI_TIMER_SESSION, ref, AL_SESSION_GRACE_MS);
+        ali_timer_set(node, &agent->inbox->v.timer, ALI_TIMER_SESSION, ref, AL_SESSION_GRACE_MS);
 }
 
 void ali_session_lost(struct al_node *node, struct ali_conn *conn)
@@ -77,7 +77,7 @@ int ali_session_timer(struct al_node *node, ali_ref ref)
 {
     const struct ali_agent *agent = ali_agent_at(node, ref);
 
-    if (agent->v.conn != AL_REF_NONE || !agent->v.has_session)
+    if (agent->inbox->v.conn != AL_REF_NONE || !agent->inbox->v.has_session)
         return 0;
     return ali_session_end(node, ref, AL_E_CLOSED);
 }
@@ -99,25 +99,25 @@ static int make_way(struct al_node *node, ali_ref ref, const struct ali_conn *co
                     bool *ret_resumed)
 {
     struct ali_agent *agent = ali_agent_at(node, ref);
-    bool same = agent->v.has_session && al_id_eq(&agent->v.instance, &conn->instance);
+    bool same = agent->inbox->v.has_session && al_id_eq(&agent->inbox->v.instance, &conn->instance);
 
     *ret_resumed = false;
-    if (!agent->v.has_session)
+    if (!agent->inbox->v.has_session)
         return 0;
-    if (agent->v.conn != AL_REF_NONE) {
+    if (agent->inbox->v.conn != AL_REF_NONE) {
         if (!same && !takeover)
             return -AL_E_ALREADY_ATTACHED;
-        if (agent->v.conn != conn->number)
-            send_detached(node, agent->v.conn, agent->d.id, AL_E_FENCED);
+        if (agent->inbox->v.conn != conn->number)
+            send_detached(node, agent->inbox->v.conn, agent->d.id, AL_E_FENCED);
         ali_session_leave(node, ref, same);
     }
-    al_wheel_cancel(&node->v.wheel, &agent->v.timer);
-    agent->v.volatile_out = 0;
+    al_wheel_cancel(&node->v.wheel, &agent->inbox->v.timer);
+    agent->inbox->v.volatile_out = 0;
     if (same) {
         *ret_resumed = true;
         return 0;
     }
-    if (agent->v.keeps_leases) /* they run until their own time-outs */
+    if (agent->inbox->v.keeps_leases) /* they run until their own time-outs */
         return 0;
     return ali_session_end(node, ref, takeover ? AL_E_FENCED : AL_E_CLOSED);
 }
@@ -125,9 +125,9 @@ static int make_way(struct al_node *node, ali_ref ref, const struct ali_conn *co
 /* A new session; what an earlier one kept holds up its streams until it is settled. */
 static void begin_session(struct al_node *node, struct ali_agent *agent)
 {
-    agent->v.has_session = true;
-    agent->v.session++;
-    for (const struct ali_flow *flow = agent->v.busy.head; flow; flow = flow->busy.next)
+    agent->inbox->v.has_session = true;
+    agent->inbox->v.session++;
+    for (const struct ali_flow *flow = agent->inbox->v.busy.head; flow; flow = flow->busy.next)
         ali_stream_unready(node, flow->stream);
 }
 
@@ -155,12 +155,12 @@ int ali_handle_attach(struct al_node *node, struct ali_conn *conn, const struct 
     agent = ali_agent_at(node, ref);
     if (!resumed)
         begin_session(node, agent);
-    agent->v.keeps_leases = false;
-    agent->v.conn = conn->number;
-    agent->v.instance = conn->instance;
-    agent->v.credit = m->credit;
-    agent->v.credit_bytes = m->credit_bytes;
-    agent->v.lease_ms = m->lease_ms;
+    agent->inbox->v.keeps_leases = false;
+    agent->inbox->v.conn = conn->number;
+    agent->inbox->v.instance = conn->instance;
+    agent->inbox->v.credit = m->credit;
+    agent->inbox->v.credit_bytes = m->credit_bytes;
+    agent->inbox->v.lease_ms = m->lease_ms;
     ali_list_push(&node->agents, OF_CONN, &conn->agents, ref);
     conn->attach_count++;
     attached.agent = agent->d.id;
@@ -175,7 +175,7 @@ int ali_handle_detach(struct al_node *node, struct ali_conn *conn, const struct 
     ali_ref ref = ali_find_agent(node, m->agent);
     int r = 0;
 
-    if (ref == AL_REF_NONE || ali_agent_at(node, ref)->v.conn != conn->number) {
+    if (ref == AL_REF_NONE || ali_agent_at(node, ref)->inbox->v.conn != conn->number) {
         send_detached(node, conn->number, m->agent, AL_E_NOT_ATTACHED);
         return 0;
     }
@@ -191,14 +191,15 @@ int ali_handle_credit(struct al_node *node, struct ali_conn *conn, const struct 
     ali_ref ref = ali_find_agent(node, m->agent);
     struct ali_agent *agent = ref == AL_REF_NONE ? NULL : ali_agent_at(node, ref);
 
-    if (!agent || agent->v.conn != conn->number || m->credit > AL_CREDIT_MAX ||
+    if (!agent || agent->inbox->v.conn != conn->number || m->credit > AL_CREDIT_MAX ||
         m->credit_bytes > AL_CREDIT_BYTES_MAX) {
         ali_send_error(node, conn, AL_MSG_CREDIT, 0,
-                       agent && agent->v.conn == conn->number ? -AL_E_INVALID : -AL_E_NOT_ATTACHED);
+                       agent && agent->inbox->v.conn == conn->number ? -AL_E_INVALID
+                                                                     : -AL_E_NOT_ATTACHED);
         return 0;
     }
-    agent->v.credit = m->credit;
-    agent->v.credit_bytes = m->credit_bytes;
+    agent->inbox->v.credit = m->credit;
+    agent->inbox->v.credit_bytes = m->credit_bytes;
     ali_agent_dirty(node, ref);
     return 0;
 }

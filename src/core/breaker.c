@@ -46,7 +46,7 @@ static uint16_t own_kind(const struct al_node *node, uint16_t kind)
 
 static struct ali_breaker *find(const struct ali_agent *agent, uint16_t kind)
 {
-    struct ali_breaker *breaker = agent->v.breaker;
+    struct ali_breaker *breaker = agent->inbox->v.breaker;
 
     while (breaker && breaker->kind != kind)
         breaker = breaker->next;
@@ -61,11 +61,11 @@ static struct ali_breaker *add(struct al_node *node, struct ali_agent *agent, ui
         return NULL;
     breaker->kind = kind;
     breaker->probe = AL_REF_NONE;
-    if (agent->v.breaker) {
-        breaker->next = agent->v.breaker->next;
-        agent->v.breaker->next = breaker;
+    if (agent->inbox->v.breaker) {
+        breaker->next = agent->inbox->v.breaker->next;
+        agent->inbox->v.breaker->next = breaker;
     } else {
-        agent->v.breaker = breaker;
+        agent->inbox->v.breaker = breaker;
     }
     return breaker;
 }
@@ -78,14 +78,14 @@ static struct ali_breaker *get(struct al_node *node, struct ali_agent *agent, ui
 
     if (breaker)
         return breaker;
-    if (!agent->v.breaker && !add(node, agent, UINT16_MAX))
+    if (!agent->inbox->v.breaker && !add(node, agent, UINT16_MAX))
         return NULL;
-    return kind == UINT16_MAX ? agent->v.breaker : add(node, agent, kind);
+    return kind == UINT16_MAX ? agent->inbox->v.breaker : add(node, agent, kind);
 }
 
 void ali_breakers_free(struct al_node *node, struct ali_agent *agent)
 {
-    struct ali_breaker *breaker = agent->v.breaker, *next;
+    struct ali_breaker *breaker = agent->inbox->v.breaker, *next;
 
     if (breaker)
         al_wheel_cancel(&node->v.wheel, &breaker->timer);
@@ -94,8 +94,8 @@ void ali_breakers_free(struct al_node *node, struct ali_agent *agent)
         node->v.breakers_open -= breaker->state != ALI_BREAKER_CLOSED;
         al_alloc_free(&node->alloc, breaker, sizeof(*breaker));
     }
-    agent->v.breaker = NULL;
-    agent->v.gate = ALI_BREAKER_CLOSED;
+    agent->inbox->v.breaker = NULL;
+    agent->inbox->v.gate = ALI_BREAKER_CLOSED;
 }
 
 /* ---- changing state ------------------------------------------------------------------------- */
@@ -103,7 +103,7 @@ void ali_breakers_free(struct al_node *node, struct ali_agent *agent)
 /* Arms the timer of the list for the earliest change. */
 static void arm(struct al_node *node, ali_ref agent_ref)
 {
-    struct ali_breaker *first = ali_agent_at(node, agent_ref)->v.breaker;
+    struct ali_breaker *first = ali_agent_at(node, agent_ref)->inbox->v.breaker;
     uint64_t due = UINT64_MAX, now = ali_mono_ms(node);
 
     for (const struct ali_breaker *b = first; b; b = b->next)
@@ -153,7 +153,7 @@ static void change(struct al_node *node, ali_ref agent_ref, struct ali_breaker *
         memset(breaker->errors, 0, sizeof(breaker->errors));
     }
     if (breaker->kind == UINT16_MAX)
-        agent->v.gate = state;
+        agent->inbox->v.gate = state;
     ali_effect_notice(node, notices[state], name_of(agent), kind_name(node, breaker->kind), 0);
     if (!(state == ALI_BREAKER_OPEN && AL_PLANT(node, BREAKER_STUCK) && breaker->opened > 1))
         arm(node, agent_ref);
@@ -164,7 +164,7 @@ static void change(struct al_node *node, ali_ref agent_ref, struct ali_breaker *
 int ali_breaker_timer(struct al_node *node, ali_ref agent_ref)
 {
     uint64_t now = ali_mono_ms(node);
-    struct ali_breaker *breaker = ali_agent_at(node, agent_ref)->v.breaker;
+    struct ali_breaker *breaker = ali_agent_at(node, agent_ref)->inbox->v.breaker;
 
     for (; breaker; breaker = breaker->next) {
         if (breaker->state == ALI_BREAKER_CLOSED || now < breaker->until_ms)
@@ -220,7 +220,7 @@ void ali_breaker_outcome(struct al_node *node, ali_ref stream_ref, uint16_t kind
     const struct ali_stream *stream = ali_stream_at(node, stream_ref);
     ali_ref agent_ref = stream->d.to;
     uint16_t own = own_kind(node, kind);
-    struct ali_breaker *breaker = ali_agent_at(node, agent_ref)->v.breaker;
+    struct ali_breaker *breaker = ali_agent_at(node, agent_ref)->inbox->v.breaker;
 
     /* A probe that does not count for the agent's own breaker has answered its question all the
      * same: otherwise it would stay half-open for ever. */
@@ -246,11 +246,12 @@ void ali_breaker_outcome(struct al_node *node, ali_ref stream_ref, uint16_t kind
 bool ali_breaker_spares(const struct al_node *node, const struct ali_stream *stream, uint16_t kind)
 {
     const struct ali_agent *to = ali_agent_at(node, stream->d.to);
-    const struct ali_breaker *breaker = to->v.breaker ? find(to, own_kind(node, kind)) : NULL;
+    const struct ali_breaker *breaker =
+        to->inbox->v.breaker ? find(to, own_kind(node, kind)) : NULL;
 
     if (AL_PLANT(node, BREAKER_SPENDS))
         return false;
-    return to->v.gate == ALI_BREAKER_OPEN || (breaker && breaker->state == ALI_BREAKER_OPEN);
+    return to->inbox->v.gate == ALI_BREAKER_OPEN || (breaker && breaker->state == ALI_BREAKER_OPEN);
 }
 
 uint64_t ali_breaker_call_ms(const struct al_node *node, const struct ali_push *head)
@@ -283,14 +284,14 @@ static bool admits(const struct al_node *node, const struct ali_breaker *breaker
 
 bool ali_breaker_admits(const struct al_node *node, const struct ali_agent *agent)
 {
-    return AL_PLANT(node, BREAKER_LEAKS) || admits(node, agent->v.breaker);
+    return AL_PLANT(node, BREAKER_LEAKS) || admits(node, agent->inbox->v.breaker);
 }
 
 bool ali_breaker_passes(struct al_node *node, ali_ref ref, uint16_t kind)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
     const struct ali_agent *to = ali_agent_at(node, stream->d.to);
-    uint16_t own = to->v.breaker ? own_kind(node, kind) : UINT16_MAX;
+    uint16_t own = to->inbox->v.breaker ? own_kind(node, kind) : UINT16_MAX;
     struct ali_breaker *breaker = own == UINT16_MAX ? NULL : find(to, own);
 
     if (!breaker || admits(node, breaker))
@@ -308,7 +309,7 @@ void ali_breaker_pushed(struct al_node *node, ali_ref ref, const struct ali_push
 {
     const struct ali_agent *to = ali_agent_at(node, ali_stream_at(node, ref)->d.to);
 
-    for (struct ali_breaker *b = to->v.breaker; b; b = b->next) {
+    for (struct ali_breaker *b = to->inbox->v.breaker; b; b = b->next) {
         if (b->state == ALI_BREAKER_HALF_OPEN && (b->kind == UINT16_MAX || b->kind == push->kind)) {
             b->probe = ref;
             b->probe_lease = push->lease;
@@ -326,7 +327,8 @@ static void send_row(struct al_node *node, const struct ali_conn *conn, uint32_t
                                      .state = breaker->state,
                                      .since_ms = breaker->since_ms,
                                      .opened = breaker->opened,
-                                     .waiting = agent->d.pending - agent->v.out - agent->v.delayed,
+                                     .waiting = agent->inbox->d.pending - agent->inbox->v.out -
+                                                agent->inbox->v.delayed,
                                      .agent = name_of(agent),
                                      .kind = kind_name(node, breaker->kind)};
 
@@ -352,7 +354,7 @@ int ali_handle_breaker_list(struct al_node *node, struct ali_conn *conn,
 
         if (!al_pool_has(&node->agents, ref) || (only != AL_REF_NONE && ref != only))
             continue;
-        for (struct ali_breaker *b = agent->v.breaker; b && count < AL_BREAKER_ROWS_MAX;
+        for (struct ali_breaker *b = agent->inbox->v.breaker; b && count < AL_BREAKER_ROWS_MAX;
              b = b->next) {
             if (b->state == ALI_BREAKER_CLOSED && !(m->flags & 1))
                 continue;

@@ -67,7 +67,7 @@ static uint64_t find_seq(const struct al_node *node, ali_ref stream_ref, uint64_
     for (; ali_runs_find(runs, lsn, &at); ali_cursor_next(runs, &at))
         if (!ali_seq_is_gone(node, stream, stream_ref, at.seq))
             return at.seq;
-    for (ali_ref ref = ali_agent_at(node, stream->d.to)->d.letters.head; ref != AL_REF_NONE;
+    for (ali_ref ref = ali_agent_at(node, stream->d.to)->inbox->d.letters.head; ref != AL_REF_NONE;
          ref = ali_letter_at(node, ref)->d.link.next)
         if (ali_letter_at(node, ref)->d.lsn == lsn)
             return ali_letter_at(node, ref)->d.seq;

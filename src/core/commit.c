@@ -129,7 +129,7 @@ static int check_change(const struct al_node *node, struct commit *commit, uint3
 {
     const struct al_msg_commit_kv *m = &commit->parts[index].change;
     const struct ali_agent *agent = ali_agent_at(node, commit->agent);
-    uint64_t bytes = agent->d.value_bytes, count = agent->d.value_count;
+    uint64_t bytes = agent->inbox->d.value_bytes, count = agent->inbox->d.value_count;
 
     if (m->key.n == 0 || !al_utf8_is_valid(m->key) ||
         (m->action != AL_KV_SET && m->action != AL_KV_DELETE))

@@ -19,7 +19,7 @@ void ali_agent_dirty(struct al_node *node, ali_ref ref)
 {
     struct ali_agent *agent = ali_agent_at(node, ref);
 
-    if (agent->v.dirty || !agent->v.ready_mask || agent->v.conn == AL_REF_NONE)
+    if (agent->inbox->v.dirty || !agent->inbox->v.ready_mask || agent->inbox->v.conn == AL_REF_NONE)
         return;
     if (node->v.dirty_count == node->v.dirty_cap) {
         uint32_t cap = node->v.dirty_cap ? node->v.dirty_cap * 2 : 16;
@@ -34,7 +34,7 @@ void ali_agent_dirty(struct al_node *node, ali_ref ref)
         node->v.dirty = dirty;
         node->v.dirty_cap = cap;
     }
-    agent->v.dirty = true;
+    agent->inbox->v.dirty = true;
     node->v.dirty[node->v.dirty_count++] = ref;
 }
 
@@ -42,7 +42,7 @@ void ali_agent_dirty(struct al_node *node, ali_ref ref)
  * must not get ahead of it. */
 static bool is_out_elsewhere(const struct ali_stream *stream, const struct ali_agent *to)
 {
-    return stream->v.flow->pushed_count && stream->v.flow->session != to->v.session;
+    return stream->v.flow->pushed_count && stream->v.flow->session != to->inbox->v.session;
 }
 
 void ali_stream_ready(struct al_node *node, ali_ref ref)
@@ -57,11 +57,11 @@ void ali_stream_ready(struct al_node *node, ali_ref ref)
         stream->v.flow->reading || stream->v.flow->again || is_out_elsewhere(stream, to) ||
         stream->v.flow->next.seq == stream->d.runs.next_seq)
         return;
-    if (!(to->v.ready_mask >> level & 1))
-        to->v.levels->since_ms[level] = ali_mono_ms(node);
+    if (!(to->inbox->v.ready_mask >> level & 1))
+        to->inbox->v.levels->since_ms[level] = ali_mono_ms(node);
     stream->v.flow->is_ready = true;
-    ali_flow_push(&to->v.levels->ready[level], READY_LINK, stream->v.flow);
-    to->v.ready_mask |= 1u << level;
+    ali_flow_push(&to->inbox->v.levels->ready[level], READY_LINK, stream->v.flow);
+    to->inbox->v.ready_mask |= 1u << level;
     ali_agent_dirty(node, stream->d.to);
 }
 
@@ -74,9 +74,9 @@ void ali_stream_unready(struct al_node *node, ali_ref ref)
     if (!stream->v.flow->is_ready)
         return;
     stream->v.flow->is_ready = false;
-    ali_flow_unlink(&to->v.levels->ready[level], READY_LINK, stream->v.flow);
-    if (!to->v.levels->ready[level].head)
-        to->v.ready_mask &= ~(1u << level);
+    ali_flow_unlink(&to->inbox->v.levels->ready[level], READY_LINK, stream->v.flow);
+    if (!to->inbox->v.levels->ready[level].head)
+        to->inbox->v.ready_mask &= ~(1u << level);
 }
 
 /* The level that is served next: strict priority, with ageing. */
@@ -88,9 +88,9 @@ static unsigned pick_level(const struct al_node *node, const struct ali_agent *a
     for (unsigned level = 0; level < AL_PRIORITY_COUNT; level++) {
         uint64_t rank;
 
-        if (!(agent->v.ready_mask >> level & 1))
+        if (!(agent->inbox->v.ready_mask >> level & 1))
             continue;
-        rank = 1 + level + (now - agent->v.levels->since_ms[level]) / AGE_MS;
+        rank = 1 + level + (now - agent->inbox->v.levels->since_ms[level]) / AGE_MS;
         if (rank >= best_rank) {
             best_rank = rank;
             best = level;
@@ -103,18 +103,19 @@ static unsigned pick_level(const struct al_node *node, const struct ali_agent *a
 
 static bool has_credit(const struct al_node *node, const struct ali_agent *agent)
 {
-    uint64_t out = (uint64_t)agent->v.out + agent->v.volatile_out;
+    uint64_t out = (uint64_t)agent->inbox->v.out + agent->inbox->v.volatile_out;
 
-    return agent->v.conn != AL_REF_NONE && out < agent->v.credit &&
-           (out == 0 || agent->v.out_bytes < agent->v.credit_bytes) &&
-           (!agent->v.gate || ali_breaker_admits(node, agent));
+    return agent->inbox->v.conn != AL_REF_NONE && out < agent->inbox->v.credit &&
+           (out == 0 || agent->inbox->v.out_bytes < agent->inbox->v.credit_bytes) &&
+           (!agent->inbox->v.gate || ali_breaker_admits(node, agent));
 }
 
 /* True if there is credit that no message being read back has been promised. */
 static bool has_spare_credit(const struct al_node *node, const struct ali_agent *agent)
 {
     return has_credit(node, agent) &&
-           (uint64_t)agent->v.out + agent->v.volatile_out + agent->v.planned < agent->v.credit;
+           (uint64_t)agent->inbox->v.out + agent->inbox->v.volatile_out + agent->inbox->v.planned <
+               agent->inbox->v.credit;
 }
 
 /* What is known of a message that is about to be pushed. */
@@ -208,7 +209,7 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
     if (deliver.prev_seq >= deliver.seq)
         ali_health_order(node);
     node->v.counters.redelivered += deliver.flags & AL_DELIVER_REDELIVERED;
-    put_deliver(node, to->v.conn, &deliver, parcel);
+    put_deliver(node, to->inbox->v.conn, &deliver, parcel);
 }
 
 /* Pushes the message under the stream's cursor. 0 or -AL_E_NOMEM. */
@@ -237,21 +238,21 @@ static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
         .id = envelope.message_id,
         .admitted_ms = parcel->record->wall_ms,
         .bytes = envelope.payload.n,
-        .lease_ms = to->v.lease_ms ? to->v.lease_ms : terms.policy->ack_timeout_ms,
+        .lease_ms = to->inbox->v.lease_ms ? to->inbox->v.lease_ms : terms.policy->ack_timeout_ms,
         .kind = parcel->kind,
         .notify = parcel->record->flags & AL_PUBLISH_NOTIFY};
-    stream->v.flow->session = to->v.session;
+    stream->v.flow->session = to->inbox->v.session;
     ali_breaker_pushed(node, ref, out);
     send_deliver(node, stream, stream->v.flow->pushed_count - 1, parcel);
-    to->v.out++;
-    to->v.out_bytes += out->bytes;
+    to->inbox->v.out++;
+    to->inbox->v.out_bytes += out->bytes;
     node->v.waiting--;
     node->v.leased++;
     ali_cursor_next(&stream->d.runs, &stream->v.flow->next);
     if (out->seq > stream->v.flow->seen_seq)
         stream->v.flow->seen_seq = out->seq;
     if (stream->v.flow->pushed_count == 1) {
-        ali_flow_push(&to->v.busy, BUSY_LINK, stream->v.flow);
+        ali_flow_push(&to->inbox->v.busy, BUSY_LINK, stream->v.flow);
         stream->v.flow->is_busy = true;
         ali_lease_start(node, ref);
     }
@@ -269,7 +270,7 @@ static void push_newest(struct al_node *node, ali_ref ref, const struct parcel *
     ali_cursor_refresh(&stream->d.runs, &stream->v.flow->next);
     if (stream->v.flow->next.seq != parcel->seq || stream->v.flow->is_held ||
         stream->v.flow->reading || stream->v.flow->again || is_out_elsewhere(stream, to) ||
-        to->v.ready_mask || !has_spare_credit(node, to) || push(node, ref, parcel) < 0)
+        to->inbox->v.ready_mask || !has_spare_credit(node, to) || push(node, ref, parcel) < 0)
         ali_stream_ready(node, ref);
 }
 
@@ -312,9 +313,9 @@ void ali_push_volatile(struct al_node *node, ali_ref ref, const struct al_msg_pu
         node->v.counters.volatile_dropped++;
         return;
     }
-    to->v.volatile_out++;
+    to->inbox->v.volatile_out++;
     node->v.counters.volatile_sent++;
-    ALI_SEND(node, to->v.conn, deliver, &deliver);
+    ALI_SEND(node, to->inbox->v.conn, deliver, &deliver);
 }
 
 /* ---- leases ------------------------------------------------------------------------------- */
@@ -342,7 +343,7 @@ static void not_busy(struct al_node *node, ali_ref ref)
     if (!stream->v.flow->is_busy)
         return;
     stream->v.flow->is_busy = false;
-    ali_flow_unlink(&ali_agent_at(node, stream->d.to)->v.busy, BUSY_LINK, stream->v.flow);
+    ali_flow_unlink(&ali_agent_at(node, stream->d.to)->inbox->v.busy, BUSY_LINK, stream->v.flow);
 }
 
 void ali_push_drop(struct al_node *node, ali_ref ref)
@@ -351,8 +352,8 @@ void ali_push_drop(struct al_node *node, ali_ref ref)
     struct ali_agent *to = ali_agent_at(node, stream->d.to);
 
     assert(stream->v.flow->pushed_count > 0);
-    to->v.out--;
-    to->v.out_bytes -= ali_push_at(stream, 0)->bytes;
+    to->inbox->v.out--;
+    to->inbox->v.out_bytes -= ali_push_at(stream, 0)->bytes;
     node->v.leased--;
     stream->v.flow->pushed_first =
         (stream->v.flow->pushed_first + 1) & (stream->v.flow->pushed_cap - 1);
@@ -369,7 +370,7 @@ void ali_push_drop(struct al_node *node, ali_ref ref)
 void ali_stream_forget_reading(struct al_node *node, struct ali_stream *stream)
 {
     stream->v.flow->reading = 0;
-    ali_agent_at(node, stream->d.to)->v.planned -= stream->v.flow->planned;
+    ali_agent_at(node, stream->d.to)->inbox->v.planned -= stream->v.flow->planned;
     stream->v.flow->planned = 0;
     ali_agent_dirty(node, stream->d.to); /* the credit it had been promised serves other streams */
 }
@@ -381,12 +382,12 @@ void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq
     struct al_msg_recall recall = {
         .agent = to->d.id, .stream = stream->d.id, .seq = tell_from_seq, .code = (uint16_t)code};
     uint32_t count = stream->v.flow->pushed_count;
-    bool tell = tell_from_seq && count && to->v.conn != AL_REF_NONE &&
+    bool tell = tell_from_seq && count && to->inbox->v.conn != AL_REF_NONE &&
                 ali_push_at(stream, count - 1)->seq >= tell_from_seq;
 
     for (uint32_t i = 0; i < count && !AL_PLANT(node, CREDIT_LEAK); i++) {
-        to->v.out--;
-        to->v.out_bytes -= ali_push_at(stream, i)->bytes;
+        to->inbox->v.out--;
+        to->inbox->v.out_bytes -= ali_push_at(stream, i)->bytes;
     }
     node->v.leased -= count;
     node->v.waiting += count;
@@ -398,7 +399,7 @@ void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq
     stream->v.flow->next = ali_runs_begin(&stream->d.runs);
     al_wheel_cancel(&node->v.wheel, &stream->v.flow->timer);
     if (tell)
-        ALI_SEND(node, to->v.conn, recall, &recall);
+        ALI_SEND(node, to->inbox->v.conn, recall, &recall);
     ali_agent_dirty(node, stream->d.to); /* the credit that came back serves other streams */
 }
 
@@ -415,8 +416,8 @@ void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, i
         return;
     }
     for (uint32_t i = index; i < stream->v.flow->pushed_count; i++) {
-        to->v.out--;
-        to->v.out_bytes -= ali_push_at(stream, i)->bytes;
+        to->inbox->v.out--;
+        to->inbox->v.out_bytes -= ali_push_at(stream, i)->bytes;
         node->v.leased--;
         node->v.waiting++;
     }
@@ -424,8 +425,8 @@ void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, i
     ali_stream_forget_reading(node, stream);
     ali_stream_unready(node, ref);
     stream->v.flow->next = ali_runs_seek(&stream->d.runs, seq);
-    if (to->v.conn != AL_REF_NONE)
-        ALI_SEND(node, to->v.conn, recall, &recall);
+    if (to->inbox->v.conn != AL_REF_NONE)
+        ALI_SEND(node, to->inbox->v.conn, recall, &recall);
     ali_agent_dirty(node, stream->d.to); /* the credit that came back serves other streams */
 }
 
@@ -471,7 +472,7 @@ static int plan_read(struct al_node *node, ali_ref ref, uint32_t want)
         return r;
     stream->v.flow->reading = read.request;
     stream->v.flow->planned = count;
-    ali_agent_at(node, stream->d.to)->v.planned += count;
+    ali_agent_at(node, stream->d.to)->inbox->v.planned += count;
     return 0;
 }
 
@@ -479,20 +480,20 @@ static int pump(struct al_node *node, ali_ref agent_ref)
 {
     struct ali_agent *agent = ali_agent_at(node, agent_ref);
 
-    while (agent->v.ready_mask && has_credit(node, agent) &&
-           agent->v.out + agent->v.planned < agent->v.credit) {
-        uint32_t want = agent->v.credit - agent->v.out - agent->v.planned;
+    while (agent->inbox->v.ready_mask && has_credit(node, agent) &&
+           agent->inbox->v.out + agent->inbox->v.planned < agent->inbox->v.credit) {
+        uint32_t want = agent->inbox->v.credit - agent->inbox->v.out - agent->inbox->v.planned;
         unsigned level = pick_level(node, agent);
         int r;
 
-        if (agent->v.gate) { /* one probe at a time */
-            if (agent->v.planned)
+        if (agent->inbox->v.gate) { /* one probe at a time */
+            if (agent->inbox->v.planned)
                 break;
             want = 1;
         }
-        r = plan_read(node, agent->v.levels->ready[level].head->stream,
+        r = plan_read(node, agent->inbox->v.levels->ready[level].head->stream,
                       want < READ_BATCH ? want : READ_BATCH);
-        agent->v.levels->since_ms[level] = ali_mono_ms(node);
+        agent->inbox->v.levels->since_ms[level] = ali_mono_ms(node);
         if (r < 0)
             return r;
     }
@@ -508,7 +509,7 @@ int ali_pump_dirty(struct al_node *node)
 
         if (!al_pool_has(&node->agents, ref))
             continue;
-        ali_agent_at(node, ref)->v.dirty = false;
+        ali_agent_at(node, ref)->inbox->v.dirty = false;
         if (r == 0)
             r = pump(node, ref);
     }
@@ -584,7 +585,7 @@ static int plan_again(struct al_node *node, ali_ref ref)
 
 int ali_push_again(struct al_node *node, ali_ref agent)
 {
-    struct ali_flow *flow = ali_agent_at(node, agent)->v.busy.head;
+    struct ali_flow *flow = ali_agent_at(node, agent)->inbox->v.busy.head;
     int r = 0;
 
     for (; flow && r == 0; flow = flow->busy.next) {
@@ -618,7 +619,7 @@ static int send_again(struct al_node *node, ali_ref ref, const struct al_event *
     struct ali_stream *stream = ali_stream_at(node, ref);
     uint32_t at = 0;
 
-    if (ali_agent_at(node, stream->d.to)->v.conn == AL_REF_NONE ||
+    if (ali_agent_at(node, stream->d.to)->inbox->v.conn == AL_REF_NONE ||
         is_out_elsewhere(stream, ali_agent_at(node, stream->d.to))) {
         stream->v.flow->again = 0; /* gone again */
         ali_stream_ready(node, ref);
@@ -656,7 +657,7 @@ static int read_missed(struct al_node *node, ali_ref ref, bool again, int status
         return status;
     if (!again)
         ali_stream_forget_reading(node, stream);
-    else if (ali_agent_at(node, stream->d.to)->v.conn != AL_REF_NONE &&
+    else if (ali_agent_at(node, stream->d.to)->inbox->v.conn != AL_REF_NONE &&
              !is_out_elsewhere(stream, ali_agent_at(node, stream->d.to)))
         return plan_again(node, ref);
     else

@@ -42,7 +42,6 @@ ali_ref ali_group_make(struct al_node *node, ali_ref agent)
     group->d.agent = agent;
     group->d.members = ALI_LIST_EMPTY;
     ali_runs_init(&group->d.history, 1);
-    al_buf_init(&group->d.slices, &node->alloc);
     ali_agent_at(node, agent)->v.group = ref;
     return ref;
 }
@@ -52,8 +51,26 @@ void ali_group_free(struct al_node *node, ali_ref ref)
     struct ali_group *group = ali_group_at(node, ref);
 
     ali_runs_deinit(&group->d.history, &node->alloc);
-    al_buf_deinit(&group->d.slices);
+    al_alloc_free(&node->alloc, group->d.slices, group->d.slice_cap * sizeof(*group->d.slices));
     al_alloc_free(&node->alloc, group->v.watches, group->v.watch_cap * sizeof(*group->v.watches));
+}
+
+int ali_slices_reserve(struct al_node *node, struct ali_group *group, uint32_t more)
+{
+    uint32_t need = group->d.slice_count + more, cap = group->d.slice_cap ? group->d.slice_cap : 1;
+    struct ali_slice *slices;
+
+    if (need <= group->d.slice_cap)
+        return 0;
+    while (cap < need)
+        cap *= 2;
+    slices = node->alloc.realloc_fn(node->alloc.ctx, group->d.slices,
+                                    group->d.slice_cap * sizeof(*slices), cap * sizeof(*slices));
+    if (!slices)
+        return -AL_E_NOMEM;
+    group->d.slices = slices;
+    group->d.slice_cap = cap;
+    return 0;
 }
 
 ali_ref ali_member_load(struct al_node *node, ali_ref group_ref, ali_ref stream_ref,
@@ -73,7 +90,7 @@ ali_ref ali_member_load(struct al_node *node, ali_ref group_ref, ali_ref stream_
     stream->v.member = ref;
     if (!left_seq) {
         group->v.member_count++;
-        ali_agent_at(node, stream->d.to)->v.member_count++;
+        ali_agent_at(node, stream->d.to)->inbox->v.member_count++;
     }
     return ref;
 }
@@ -81,7 +98,7 @@ ali_ref ali_member_load(struct al_node *node, ali_ref group_ref, ali_ref stream_
 /* The member gets nothing more. */
 static void member_leaves(struct al_node *node, struct ali_member *member, uint64_t seq)
 {
-    ali_agent_at(node, stream_of(node, member)->d.to)->v.member_count--;
+    ali_agent_at(node, stream_of(node, member)->d.to)->inbox->v.member_count--;
     ali_group_at(node, member->d.group)->v.member_count--;
     member->d.left_seq = seq;
 }
@@ -204,7 +221,7 @@ static int prepare_join(struct al_node *node, ali_ref ref, const struct ali_rec_
     ali_ref agent = ali_find_agent(node, r->agent), stream, member;
     int e;
 
-    if (agent == AL_REF_NONE || ali_agent_at(node, agent)->v.group != AL_REF_NONE ||
+    if (agent == AL_REF_NONE || !ali_has_inbox(ali_agent_at(node, agent)) ||
         r->start_seq < group->d.history.first_seq || r->start_seq > r->seq)
         return -AL_E_DAMAGED;
     stream =
@@ -261,26 +278,22 @@ int ali_prepare_group_post(struct al_node *node, const struct ali_rec_group_post
     if (e == 0)
         e = ali_runs_reserve(&group->d.history, &node->alloc);
     if (e == 0)
-        e = al_buf_reserve(&group->d.slices, sizeof(struct ali_slice));
+        e = ali_slices_reserve(node, group, 1);
     return e < 0 ? e : reserve_fan_out(node, group);
 }
 
 /* The newest message goes into the piece of history that is being filled, or into a new one. */
 static void fill_slice(struct ali_group *group, const struct ali_rec_group_post *r)
 {
-    uint32_t count;
-    struct ali_slice *slices = ali_slices(group, &count);
-    struct ali_slice *last = count ? &slices[count - 1] : NULL;
+    uint32_t count = group->d.slice_count;
+    struct ali_slice *last = count ? &group->d.slices[count - 1] : NULL;
 
     if (!last ||
         (group->d.keep_ms && r->wall_ms > last->first_ms + group->d.keep_ms / AL_GROUP_SLICES) ||
         (group->d.keep_count && r->seq - last->first_seq > group->d.keep_count / AL_GROUP_SLICES) ||
         (group->d.keep_bytes && last->bytes > group->d.keep_bytes / AL_GROUP_SLICES)) {
-        struct ali_slice fresh = {.first_seq = r->seq, .first_ms = r->wall_ms};
-
-        (void)al_buf_put(&group->d.slices, &fresh, sizeof(fresh)); /* reserved */
-        slices = ali_slices(group, &count);
-        last = &slices[count - 1];
+        last = &group->d.slices[group->d.slice_count++]; /* reserved */
+        *last = (struct ali_slice){.first_seq = r->seq, .first_ms = r->wall_ms};
     }
     last->bytes += r->envelope.n;
     if (r->wall_ms > last->last_ms)
@@ -296,7 +309,7 @@ static void give(struct al_node *node, ali_ref stream_ref, uint64_t lsn, uint64_
     ali_touch(node, ALI_PART_STREAM, stream_ref, &stream->object);
     ali_runs_push(&stream->d.runs, lsn);
     stream->d.used_ms = wall_ms;
-    ali_agent_at(node, stream->d.to)->d.pending++;
+    ali_agent_at(node, stream->d.to)->inbox->d.pending++;
     ali_live_add(node, lsn);
 }
 
@@ -392,7 +405,9 @@ void ali_apply_group_trim(struct al_node *node, uint64_t lsn, const struct ali_r
     while (gone < count && (gone + 1 < count ? slices[gone + 1].first_seq
                                              : group->d.history.next_seq) <= r->first_seq)
         group->d.bytes -= slices[gone++].bytes;
-    al_buf_drop(&group->d.slices, gone * sizeof(struct ali_slice));
+    group->d.slice_count -= gone;
+    if (gone)
+        memmove(group->d.slices, slices + gone, group->d.slice_count * sizeof(*slices));
 }
 
 /* ---- carrying ------------------------------------------------------------------------------- */

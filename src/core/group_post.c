@@ -42,7 +42,7 @@ static int check_members(const struct al_node *node, const struct ali_group *gro
 
         if (ali_member_at(node, m)->d.left_seq)
             continue;
-        if (to->d.pending >= node->config.inbox_max)
+        if (to->inbox->d.pending >= node->config.inbox_max)
             return -AL_E_INBOX_FULL;
         if (ali_letters_are_full(node, to))
             return -AL_E_DLQ_FULL;
@@ -342,7 +342,7 @@ static void add_watch(struct al_node *node, struct ali_group *group, const struc
             return;
         }
         group->v.watches = watches;
-        group->v.watch_cap = cap;
+        group->v.watch_cap = cap & 0xfffff;
     }
     while (at > 0 && group->v.watches[at - 1].seq > watch->seq)
         at--;
@@ -408,7 +408,7 @@ void ali_group_settled(struct al_node *node, ali_ref ref)
         tell(node, group, &group->v.watches[done++]);
     if (!done)
         return;
-    group->v.watch_count -= done;
+    group->v.watch_count = (group->v.watch_count - done) & 0xfffff;
     memmove(group->v.watches, group->v.watches + done,
             group->v.watch_count * sizeof(*group->v.watches));
 }

@@ -81,7 +81,7 @@ static void forget_first(struct al_node *node, struct ali_history *history)
 static void apply_limits(struct al_node *node, struct ali_history *history)
 {
     const struct ali_stream *stream = ali_stream_at(node, history->d.stream);
-    const struct al_retain *retain = &ali_agent_at(node, stream->d.to)->d.retain;
+    const struct al_retain *retain = &ali_agent_at(node, stream->d.to)->inbox->d.retain;
 
     while (entry_count(history) &&
            (entry_count(history) + (AL_PLANT(node, RETAIN_SHORT) ? 1 : 0) > retain->count ||
@@ -148,7 +148,7 @@ int ali_prepare_retain_set(struct al_node *node, const struct ali_rec_retain_set
 {
     ali_ref ref = ali_find_agent(node, r->agent);
 
-    if (ref == AL_REF_NONE || ali_agent_at(node, ref)->v.group != AL_REF_NONE ||
+    if (ref == AL_REF_NONE || !ali_has_inbox(ali_agent_at(node, ref)) ||
         r->keep_count > AL_RETAIN_COUNT_MAX || r->keep_bytes > AL_RETAIN_BYTES_MAX)
         return -AL_E_DAMAGED;
     return 0;
@@ -161,7 +161,7 @@ void ali_apply_retain_set(struct al_node *node, uint64_t lsn, const struct ali_r
 
     (void)lsn;
     ali_touch(node, ALI_PART_AGENT, ref, &agent->object);
-    agent->d.retain = (struct al_retain){r->keep_count, r->keep_bytes, r->keep_ms};
+    agent->inbox->d.retain = (struct al_retain){r->keep_count, r->keep_bytes, r->keep_ms};
     for (ali_ref s = agent->v.streams.head; s != AL_REF_NONE;
          s = ali_stream_at(node, s)->v.link.next) {
         ali_ref history = ali_stream_at(node, s)->d.history;
@@ -220,7 +220,7 @@ int ali_prepare_keep(struct al_node *node, const struct ali_rec_keep *r)
             ali_seq_is_gone(node, stream, ref, seq) ||
             (count++ == 0 && seq <= last_seq(node, stream)))
             return -AL_E_DAMAGED;
-    if (e < 0 || !count || !ali_agent_at(node, stream->d.to)->d.retain.count)
+    if (e < 0 || !count || !ali_agent_at(node, stream->d.to)->inbox->d.retain.count)
         return -AL_E_DAMAGED;
     if (stream->d.history != AL_REF_NONE)
         return al_buf_reserve(&ali_history_at(node, stream->d.history)->d.entries, count * ENTRY);
@@ -446,11 +446,11 @@ int ali_retain_put(const struct ali_agent *agent, const struct ali_item_agent *i
     uint8_t limits[24];
     int r = ali_put_item_agent(out, item);
 
-    if (r < 0 || !agent->d.retain.count)
+    if (r < 0 || !agent->inbox->d.retain.count)
         return r;
-    al_put64(limits, agent->d.retain.count);
-    al_put64(limits + 8, agent->d.retain.bytes);
-    al_put64(limits + 16, agent->d.retain.age_ms);
+    al_put64(limits, agent->inbox->d.retain.count);
+    al_put64(limits + 8, agent->inbox->d.retain.bytes);
+    al_put64(limits + 16, agent->inbox->d.retain.age_ms);
     r = al_ext_put(out, RETAIN_TAG, al_str_of(limits, sizeof(limits)));
     if (r == 0)
         al_put32(out->data + at, (uint32_t)(out->size - at - 4));
@@ -470,7 +470,7 @@ int ali_retain_load(struct al_node *node, struct al_str body)
         return 0;
     if (limits.n != 24)
         return -AL_E_DAMAGED;
-    ali_agent_at(node, ali_find_agent(node, item.agent))->d.retain =
+    ali_agent_at(node, ali_find_agent(node, item.agent))->inbox->d.retain =
         (struct al_retain){al_get64(limits.p), al_get64(limits.p + 8), al_get64(limits.p + 16)};
     return 0;
 }

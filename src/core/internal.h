@@ -108,9 +108,17 @@ AL_RECORDS(AL_X)
 #undef AL_X
 
 /* What the apply files share; each keeps indexes, lists and counts in step. */
-void ali_agent_init_volatile(struct ali_agent *agent);
+/* Forgets what was prepared for the next AGENT_ADD. */
+void ali_agent_unprepare(struct al_node *node);
 /* What it holds outside its pool. */
 void ali_agent_free(struct al_node *node, struct ali_agent *agent);
+/* The inbox of all groups: empty, and not to be written to. */
+extern const struct ali_inbox ali_no_inbox;
+/* True of an agent that can have messages, letters, values, a receiver; false of a group. */
+static inline bool ali_has_inbox(const struct ali_agent *agent)
+{
+    return agent->inbox != &ali_no_inbox;
+}
 void ali_stream_init_volatile(struct al_node *node, ali_ref ref);
 void ali_stream_remove(struct al_node *node, ali_ref ref);
 ali_ref ali_track_add(struct al_node *node, ali_ref stream, ali_ref producer);
@@ -453,8 +461,8 @@ int ali_query_read_done(struct al_node *node, const struct ali_read *read,
 /* True if the agent's dead letters have used up their room: nothing new is taken for it. */
 static inline bool ali_letters_are_full(const struct al_node *node, const struct ali_agent *agent)
 {
-    return agent->d.letter_count >= node->config.dlq_max ||
-           agent->d.letter_bytes >= node->config.dlq_bytes;
+    return agent->inbox->d.letter_count >= node->config.dlq_max ||
+           agent->inbox->d.letter_bytes >= node->config.dlq_bytes;
 }
 /* Order of the dead letters of an agent. */
 ali_before_fn ali_letter_by_position;
@@ -584,11 +592,13 @@ int ali_prepare_admission(struct al_node *node, const struct ali_rec_publish *r)
 void ali_apply_admission(struct al_node *node, const struct ali_rec_publish *r);
 /* A pending message's record stands elsewhere now. */
 void ali_stream_moved(struct al_node *node, ali_ref stream, uint64_t seq, uint64_t lsn);
+/* Room for more slices of its history. 0 or -AL_E_NOMEM. */
+int ali_slices_reserve(struct al_node *node, struct ali_group *group, uint32_t more);
 /* Slices of a history, as a table. */
 static inline struct ali_slice *ali_slices(const struct ali_group *group, uint32_t *ret_count)
 {
-    *ret_count = (uint32_t)(group->d.slices.size / sizeof(struct ali_slice));
-    return (struct ali_slice *)(void *)group->d.slices.data;
+    *ret_count = group->d.slice_count;
+    return group->d.slices;
 }
 
 /* A message that was published on a channel to a group. 0, or why it is refused. */

@@ -101,7 +101,7 @@ void ali_keys_evict(struct al_node *node)
 
     ali_snapshot_keep_entry(node, ALI_PART_KEYED, number);
     if (agent != AL_REF_NONE)
-        ali_agent_at(node, agent)->d.key_count--;
+        ali_agent_at(node, agent)->inbox->d.key_count--;
     if (oldest->lsn)
         ali_live_drop(node, oldest->lsn);
     if (oldest->seq)

@@ -44,9 +44,10 @@ ali_ref ali_find_value(const struct al_node *node, ali_ref agent, struct al_str 
 
 int ali_prepare_kv_set(struct al_node *node, const struct ali_rec_kv_set *r)
 {
+    ali_ref agent = ali_find_agent(node, r->agent);
     int e;
 
-    if (ali_find_agent(node, r->agent) == AL_REF_NONE || r->key.n == 0)
+    if (agent == AL_REF_NONE || !ali_has_inbox(ali_agent_at(node, agent)) || r->key.n == 0)
         return -AL_E_DAMAGED;
     e = al_pool_reserve(&node->values, 1);
     if (e == 0)
@@ -79,14 +80,14 @@ void ali_apply_kv_set(struct al_node *node, uint64_t lsn, const struct ali_rec_k
         value = ali_value_at(node, ref);
         ali_fresh(node, &value->object);
         value->d.agent = agent_ref;
-        ali_list_push(&node->values, OF_AGENT, &agent->d.values, ref);
+        ali_list_push(&node->values, OF_AGENT, &agent->inbox->d.values, ref);
         al_index_add(&node->value_keys, value_hash(node, agent_ref, r->key), ref);
-        agent->d.value_count++;
+        agent->inbox->d.value_count++;
     } else {
         value = ali_value_at(node, ref);
         if (!AL_PLANT(node, KV_UNTOUCHED))
             ali_touch(node, ALI_PART_KV, ref, &value->object);
-        agent->d.value_bytes -= (uint32_t)bytes_of(value);
+        agent->inbox->d.value_bytes -= (uint32_t)bytes_of(value);
         al_alloc_free(&node->alloc, value->d.bytes, bytes_of(value));
     }
     value->d.bytes = node->v.prepared_value;
@@ -97,7 +98,7 @@ void ali_apply_kv_set(struct al_node *node, uint64_t lsn, const struct ali_rec_k
     memcpy(value->d.bytes, r->key.p, r->key.n);
     if (r->value.n)
         memcpy(value->d.bytes + r->key.n, r->value.p, r->value.n);
-    agent->d.value_bytes += (uint32_t)bytes_of(value);
+    agent->inbox->d.value_bytes += (uint32_t)bytes_of(value);
 }
 
 int ali_prepare_kv_delete(struct al_node *node, const struct ali_rec_kv_delete *r)
@@ -122,9 +123,9 @@ void ali_value_remove(struct al_node *node, ali_ref ref)
 
     ali_touch(node, ALI_PART_KV, ref, &value->object);
     al_index_remove(&node->value_keys, value_hash(node, value->d.agent, key_of(value)), ref);
-    ali_list_remove(&node->values, OF_AGENT, &agent->d.values, ref);
-    agent->d.value_count--;
-    agent->d.value_bytes -= (uint32_t)bytes_of(value);
+    ali_list_remove(&node->values, OF_AGENT, &agent->inbox->d.values, ref);
+    agent->inbox->d.value_count--;
+    agent->inbox->d.value_bytes -= (uint32_t)bytes_of(value);
     al_alloc_free(&node->alloc, value->d.bytes, bytes_of(value));
     al_pool_put(&node->values, ref);
 }
@@ -179,7 +180,7 @@ int ali_handle_kv_list(struct al_node *node, struct ali_conn *conn, const struct
     int r = ali_agent_get(node, conn, m->agent, false, &agent);
 
     ali_page_init(&page, m->limit, by_key);
-    for (ali_ref ref = r == 0 ? ali_agent_at(node, agent)->d.values.head : AL_REF_NONE;
+    for (ali_ref ref = r == 0 ? ali_agent_at(node, agent)->inbox->d.values.head : AL_REF_NONE;
          ref != AL_REF_NONE; ref = ali_value_at(node, ref)->d.link.next)
         if (ali_compare(key_of(ali_value_at(node, ref)), m->after) > 0)
             ali_page_offer(node, &page, ref);

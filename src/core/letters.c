@@ -50,8 +50,8 @@ static ali_ref cut(const struct al_node *node, ali_ref head, uint32_t n)
 /* Merge sort from the bottom up: no recursion, no memory. */
 void ali_letters_sort(struct al_node *node, struct ali_agent *agent, ali_before_fn *before)
 {
-    for (uint32_t width = 1; width < agent->d.letter_count; width *= 2) {
-        ali_ref rest = agent->d.letters.head;
+    for (uint32_t width = 1; width < agent->inbox->d.letter_count; width *= 2) {
+        ali_ref rest = agent->inbox->d.letters.head;
         struct ali_list sorted = ALI_LIST_EMPTY;
 
         while (rest != AL_REF_NONE) {
@@ -62,7 +62,7 @@ void ali_letters_sort(struct al_node *node, struct ali_agent *agent, ali_before_
                 ali_list_push(&node->letters, LETTER_LINK, &sorted,
                               take_first(node, &a, &b, before));
         }
-        agent->d.letters = sorted;
+        agent->inbox->d.letters = sorted;
     }
 }
 
@@ -102,7 +102,7 @@ static uint32_t send_letters(struct al_node *node, struct ali_conn *conn, ali_re
 {
     uint32_t count = 0;
 
-    for (ali_ref ref = ali_agent_at(node, agent)->d.letters.head;
+    for (ali_ref ref = ali_agent_at(node, agent)->inbox->d.letters.head;
          ref != AL_REF_NONE && count < limit; ref = ali_letter_at(node, ref)->d.link.next) {
         struct al_msg_dlq_row row = {.request = m->request};
 
@@ -242,7 +242,7 @@ static int redrive(struct al_node *node, ali_ref ref)
         return -AL_E_UNSUPPORTED;
     if (node->v.disk_full)
         return -AL_E_DISK_FULL;
-    if (ali_agent_at(node, letter->d.agent)->d.pending >= node->config.inbox_max)
+    if (ali_agent_at(node, letter->d.agent)->inbox->d.pending >= node->config.inbox_max)
         return -AL_E_INBOX_FULL;
     r = ali_commit(node, ALI_REC_REDRIVE, &record);
     if (r < 0)
@@ -287,7 +287,7 @@ static void for_letters(struct al_node *node, struct ali_conn *conn,
 
         /* A message can die before an earlier one of its stream; they come back in order. */
         ali_letters_sort(node, owner, by_stream);
-        for (ref = owner->d.letters.head; r == 0 && ref != AL_REF_NONE;) {
+        for (ref = owner->inbox->d.letters.head; r == 0 && ref != AL_REF_NONE;) {
             ali_ref next = ali_letter_at(node, ref)->d.link.next;
 
             if (action != redrive || !is_of_group(node, ref)) {

@@ -172,13 +172,19 @@ static int load_mark(struct al_node *node, const struct ali_item_mark *item)
     return 0;
 }
 
+/* True if the stream goes to an agent with an inbox: a group has none. */
+static bool receives(const struct al_node *node, ali_ref stream)
+{
+    return ali_has_inbox(ali_agent_at(node, ali_stream_at(node, stream)->d.to));
+}
+
 static int load_delayed(struct al_node *node, const struct ali_item_delayed *item)
 {
     ali_ref stream = ali_find_stream(node, item->stream), ref;
     struct ali_delayed *delayed;
     int r;
 
-    if (stream == AL_REF_NONE || !ali_live_is_known(node, item->lsn) ||
+    if (stream == AL_REF_NONE || !receives(node, stream) || !ali_live_is_known(node, item->lsn) ||
         ali_find_delayed(node, item->delayed) != AL_REF_NONE)
         return -AL_E_DAMAGED;
     r = al_pool_reserve(&node->delayed, 1);
@@ -209,7 +215,7 @@ static int load_letter(struct al_node *node, const struct ali_item_letter *item)
     struct ali_letter *letter;
     int r;
 
-    if (stream == AL_REF_NONE || !ali_live_is_known(node, item->lsn) ||
+    if (stream == AL_REF_NONE || !receives(node, stream) || !ali_live_is_known(node, item->lsn) ||
         !ali_live_is_known(node, item->dead_lsn) ||
         ali_find_letter(node, item->stream, item->seq) != AL_REF_NONE)
         return -AL_E_DAMAGED;
@@ -278,8 +284,11 @@ static int load_keyed(struct al_node *node, const struct ali_item_keyed *item)
 
     if (r == 0)
         r = ali_live_reserve(node, node->d.lsn);
-    if (r < 0 || (item->lsn && !ali_live_is_known(node, item->lsn)) || item->state > 0xf)
-        return r < 0 ? r : -AL_E_DAMAGED;
+    if (r < 0)
+        return r;
+    if ((item->lsn && !ali_live_is_known(node, item->lsn)) || item->state > 0xf ||
+        (agent != AL_REF_NONE && !ali_has_inbox(ali_agent_at(node, agent))))
+        return -AL_E_DAMAGED;
     key = ali_keys_add(node, item->key.b, item->stream, item->seq);
     al_put64(key->body, item->body);
     key->wall_ms = item->wall_ms;
@@ -293,7 +302,7 @@ static int load_keyed(struct al_node *node, const struct ali_item_keyed *item)
     if (key->state == 0)
         ali_key_open(node, key);
     if (agent != AL_REF_NONE)
-        ali_agent_at(node, agent)->d.key_count++;
+        ali_agent_at(node, agent)->inbox->d.key_count++;
     return 0;
 }
 
@@ -364,11 +373,11 @@ static int load_commits(struct al_node *node, const struct ali_item_commits *ite
 }
 
 /* The slices follow each other inside the history: what trims it relies on that. */
-static int load_slices(struct ali_group *group, struct al_str slices)
+static int load_slices(struct al_node *node, struct ali_group *group, struct al_str slices)
 {
     uint64_t seq = 0;
 
-    if (slices.n % 32 || al_buf_reserve(&group->d.slices, slices.n) < 0)
+    if (slices.n % 32 || ali_slices_reserve(node, group, slices.n / 32) < 0)
         return slices.n % 32 ? -AL_E_DAMAGED : -AL_E_NOMEM;
     for (uint32_t at = 0; at < slices.n; at += 32) {
         struct ali_slice slice = {.first_seq = al_get64(slices.p + at),
@@ -381,7 +390,7 @@ static int load_slices(struct ali_group *group, struct al_str slices)
             return -AL_E_DAMAGED;
         seq = slice.first_seq;
         group->d.bytes += slice.bytes;
-        (void)al_buf_put(&group->d.slices, &slice, sizeof(slice));
+        group->d.slices[group->d.slice_count++] = slice;
     }
     return 0;
 }
@@ -406,7 +415,7 @@ static int load_group(struct al_node *node, const struct ali_item_group *item)
     ali_runs_init(&group->d.history, item->first_seq);
     r = load_runs(node, &group->d.history, item->runs);
     if (r == 0)
-        r = load_slices(group, item->slices);
+        r = load_slices(node, group, item->slices);
     if (r == 0 && (group->d.history.next_seq != item->next_seq || item->first_seq < 1))
         return -AL_E_DAMAGED;
     return r;
@@ -419,7 +428,7 @@ static int load_member(struct al_node *node, const struct ali_item_member *item)
 
     if (stream != AL_REF_NONE && ali_stream_at(node, stream)->v.member == AL_REF_NONE)
         group = ali_agent_at(node, ali_stream_at(node, stream)->d.from)->v.group;
-    if (group == AL_REF_NONE ||
+    if (group == AL_REF_NONE || !receives(node, stream) ||
         (!item->left_seq && ali_stream_at(node, stream)->d.runs.next_seq !=
                                 ali_group_at(node, group)->d.history.next_seq))
         return -AL_E_DAMAGED;
@@ -489,6 +498,8 @@ static int count_stream(struct al_node *node, ali_ref ref)
 {
     const struct ali_stream *stream = ali_stream_at(node, ref);
 
+    if (ali_runs_count(&stream->d.runs) && !receives(node, ref))
+        return -AL_E_DAMAGED;
     for (struct ali_cursor at = ali_runs_begin(&stream->d.runs); at.seq < stream->d.runs.next_seq;
          ali_cursor_next(&stream->d.runs, &at)) {
         if (ali_seq_is_gone(node, stream, ref, at.seq))
@@ -496,7 +507,7 @@ static int count_stream(struct al_node *node, ali_ref ref)
         if (!ali_live_is_known(node, at.lsn))
             return -AL_E_DAMAGED;
         ali_live_add(node, at.lsn);
-        ali_agent_at(node, stream->d.to)->d.pending++;
+        ali_agent_at(node, stream->d.to)->inbox->d.pending++;
     }
     return 0;
 }
@@ -543,8 +554,8 @@ int al_node_load_done(struct al_node *node, uint64_t snapshot_lsn)
         struct ali_agent *to = ali_agent_at(node, ali_stream_at(node, delayed->d.stream)->d.to);
 
         ali_live_add(node, delayed->d.lsn);
-        to->d.pending++;
-        to->v.delayed++;
+        to->inbox->d.pending++;
+        to->inbox->v.delayed++;
     }
     for (ali_ref ref = 0; ref < node->agents.end; ref++)
         ali_letters_sort(node, ali_agent_at(node, ref), ali_letter_by_position);

@@ -196,7 +196,7 @@ void al_node_free(struct al_node *node)
     al_alloc_free(&node->alloc, node->v.metrics, node->v.metric_cap * sizeof(*node->v.metrics));
     al_alloc_free(&node->alloc, node->v.live, node->v.live_cap * sizeof(*node->v.live));
     al_alloc_free(&node->alloc, node->v.prepared_label, node->v.prepared_size);
-    al_alloc_free(&node->alloc, node->v.prepared_name, node->v.prepared_name_size);
+    ali_agent_unprepare(node);
     al_alloc_free(&node->alloc, node->v.prepared_envelope, node->v.prepared_envelope_size);
     ali_holes_deinit(node);
     ali_runs_deinit(&node->v.prepared_runs, &node->alloc);

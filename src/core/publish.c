@@ -147,7 +147,7 @@ static int check_room(const struct al_node *node, const struct ali_stream *strea
 
     if (node->v.disk_full)
         return -AL_E_DISK_FULL;
-    if (to->d.pending >= node->config.inbox_max)
+    if (to->inbox->d.pending >= node->config.inbox_max)
         return -AL_E_INBOX_FULL;
     if (ali_letters_are_full(node, to))
         return -AL_E_DLQ_FULL;
@@ -176,7 +176,7 @@ int ali_keys_room(const struct al_node *node, ali_ref from_ref, uint32_t more, u
     if (keys->next - number + more > node->config.dedup_max)
         return -AL_E_DEDUP_FULL;
     /* A fair share: no sender holds more than half. */
-    if (from->d.key_count + more > (node->config.dedup_max + 1) / 2 + *ret_evict)
+    if (from->inbox->d.key_count + more > (node->config.dedup_max + 1) / 2 + *ret_evict)
         return -AL_E_DEDUP_FULL;
     return 0;
 }
@@ -430,7 +430,7 @@ int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref fro
     if (r != 0)
         return r < 0 ? r : 0;
     r = check_room(node, ali_stream_at(node, part->stream), &publish);
-    if (r == 0 && to->d.pending + more >= node->config.inbox_max)
+    if (r == 0 && to->inbox->d.pending + more >= node->config.inbox_max)
         r = -AL_E_INBOX_FULL;
     return r < 0 ? r : ali_workflow_get(node, from_ref, &part->envelope, &part->workflow);
 }

@@ -63,7 +63,7 @@ static bool describe(const struct al_node *node, ali_ref stream_ref, uint64_t se
     }
     row->state = is_head && stream->v.flow->is_held ? AL_STATE_DELAYED : AL_STATE_WAITING;
     row->due_ms = is_head && stream->v.flow->is_held ? ali_trouble_of(stream)->due_ms : 0;
-    if (to->v.gate || stream->v.flow->is_blocked)
+    if (to->inbox->v.gate || stream->v.flow->is_blocked)
         row->reason = al_str_c("held: the circuit breaker of the recipient is open");
     return true;
 }

@@ -10,7 +10,8 @@
 /* True if the stream keeps what ends well. A group has a history of its own. */
 static bool keeps(const struct al_node *node, const struct ali_stream *stream)
 {
-    return ali_agent_at(node, stream->d.to)->d.retain.count && stream->v.member == AL_REF_NONE &&
+    return ali_agent_at(node, stream->d.to)->inbox->d.retain.count &&
+           stream->v.member == AL_REF_NONE &&
            ali_agent_at(node, stream->d.from)->v.group == AL_REF_NONE;
 }
 
@@ -65,7 +66,7 @@ int ali_history_trim(struct al_node *node, ali_ref ref)
 {
     const struct ali_history *history = ali_history_at(node, ref);
     const struct ali_stream *stream = ali_stream_at(node, history->d.stream);
-    uint64_t age_ms = ali_agent_at(node, stream->d.to)->d.retain.age_ms;
+    uint64_t age_ms = ali_agent_at(node, stream->d.to)->inbox->d.retain.age_ms;
     uint64_t now = node->v.now.wall_ms;
     uint32_t count = ali_history_count(node, stream), old = 0;
     struct ali_rec_forget record = {.stream = stream->d.id};
@@ -192,9 +193,9 @@ int ali_handle_history_list(struct al_node *node, struct ali_conn *conn,
         r = ali_agent_get(node, conn, m->agent, false, &ref);
     if (r == 0) {
         agent = ali_agent_at(node, ref);
-        row.keep_count = agent->d.retain.count;
-        row.keep_bytes = agent->d.retain.bytes;
-        row.keep_ms = agent->d.retain.age_ms;
+        row.keep_count = agent->inbox->d.retain.count;
+        row.keep_bytes = agent->inbox->d.retain.bytes;
+        row.keep_ms = agent->inbox->d.retain.age_ms;
         r = sum_up(node, agent, &row);
     }
     if (r == 0 && !m->after)
@@ -231,7 +232,7 @@ static int get_stream(struct al_node *node, const struct ali_conn *conn,
     ref = ali_find_stream(node, m->stream);
     if (ref == AL_REF_NONE || ali_stream_at(node, ref)->d.to != agent)
         return -AL_E_NOT_FOUND;
-    if (!ali_agent_at(node, agent)->d.retain.count)
+    if (!ali_agent_at(node, agent)->inbox->d.retain.count)
         return -AL_E_NO_HISTORY;
     *ret_stream = ref;
     return 0;

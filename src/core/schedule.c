@@ -75,7 +75,7 @@ static int check_room(const struct al_node *node, const struct ali_stream *strea
 
     if (node->v.disk_full)
         return -AL_E_DISK_FULL;
-    if (to->d.pending >= node->config.inbox_max)
+    if (to->inbox->d.pending >= node->config.inbox_max)
         return -AL_E_INBOX_FULL;
     return ali_letters_are_full(node, to) ? -AL_E_DLQ_FULL : 0;
 }

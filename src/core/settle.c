@@ -116,7 +116,7 @@ static int ack_plainly(struct al_node *node, const struct ali_agent *to, ali_ref
         *run = (struct ali_ack_run){.stream = ref,
                                     .agent_id = to->d.id,
                                     .stream_id = stream->d.id,
-                                    .conn = to->v.conn,
+                                    .conn = to->inbox->v.conn,
                                     .first_seq = push->seq};
     if (ali_keep_add(node, stream, push) < 0)
         return -AL_E_NOMEM;
@@ -249,7 +249,7 @@ static struct ali_agent *attached_agent(const struct al_node *node, const struct
     ali_ref ref = ali_find_agent(node, id);
     struct ali_agent *agent = ref == AL_REF_NONE ? NULL : ali_agent_at(node, ref);
 
-    return agent && agent->v.conn == conn->number ? agent : NULL;
+    return agent && agent->inbox->v.conn == conn->number ? agent : NULL;
 }
 
 static bool stream_is_to(const struct al_node *node, uint32_t stream_id,
@@ -308,8 +308,8 @@ int ali_handle_ack(struct al_node *node, struct ali_conn *conn, const struct al_
     int r = agent ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
 
     if (r == 0 && m->seq == 0) { /* volatile: only its credit comes back */
-        if (agent->v.volatile_out)
-            agent->v.volatile_out--;
+        if (agent->inbox->v.volatile_out)
+            agent->inbox->v.volatile_out--;
         ali_agent_dirty(node, ali_find_agent(node, m->agent));
         return 0;
     }
@@ -336,7 +336,7 @@ int ali_ack_part_check(struct al_node *node, struct ali_conn *conn, ali_ref agen
 {
     const struct ali_agent *to = ali_agent_at(node, agent);
     struct place place = {0};
-    int r = to->v.conn == conn->number ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
+    int r = to->inbox->v.conn == conn->number ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
 
     if (r == 0 && (m->status == AL_STATUS_FAILED || m->flags || m->seq == 0))
         r = -AL_E_INVALID;
@@ -693,8 +693,9 @@ static int pass_part(struct al_node *node, struct place place, const struct al_m
         return -AL_E_TOO_LARGE;
     if (AL_PLANT(node, PART_UNHEARD) && stream->d.attempts)
         return 0;
-    if (AL_PLANT(node, PART_ASTRAY) && ali_agent_at(node, stream->d.from)->v.conn != AL_REF_NONE)
-        ALI_SEND(node, ali_agent_at(node, stream->d.from)->v.conn, reply_part, &part);
+    if (AL_PLANT(node, PART_ASTRAY) &&
+        ali_agent_at(node, stream->d.from)->inbox->v.conn != AL_REF_NONE)
+        ALI_SEND(node, ali_agent_at(node, stream->d.from)->inbox->v.conn, reply_part, &part);
     else if (push->notify)
         ali_send_reply_part(node, push->producer, &part);
     if (AL_PLANT(node, PART_TWICE) && stream->v.watch_count)
@@ -720,7 +721,7 @@ int ali_handle_part(struct al_node *node, struct ali_conn *conn, const struct al
 static bool find_out(const struct al_node *node, const struct ali_agent *agent,
                      const struct al_id *id, struct place *ret_place)
 {
-    for (const struct ali_flow *flow = agent->v.busy.head; flow; flow = flow->busy.next) {
+    for (const struct ali_flow *flow = agent->inbox->v.busy.head; flow; flow = flow->busy.next) {
         const struct ali_stream *stream = ali_stream_at(node, flow->stream);
 
         for (uint32_t i = 0; i < stream->v.flow->pushed_count; i++) {

@@ -59,9 +59,22 @@ struct ali_agent {
     struct ali_object object;
     struct {
         uint32_t id, uid;
-        uint64_t created_ms;
         char *name; /* name_size bytes, allocated */
-        uint8_t name_size;
+        uint64_t created_ms : 48, name_size : 8;
+    } d;
+    struct ali_inbox *inbox; /* ali_no_inbox: it is a group (agent.c) */
+    struct {
+        struct ali_list streams; /* streams to this agent */
+        struct ali_link link;    /* among the agents of the connection that it is attached to */
+        uint32_t channel_count;  /* channels open from or to it */
+        uint32_t stream_count;   /* streams to it */
+        ali_ref group;           /* it is this group, AL_REF_NONE: an ordinary agent */
+    } v;
+};
+
+/* What an agent has and a group has not: messages, dead letters, a receiver. */
+struct ali_inbox {
+    struct {
         uint32_t value_count, value_bytes;
         uint64_t pending;   /* messages in its inbox, scheduled ones included */
         uint32_t key_count; /* idempotency keys it holds as a sender */
@@ -72,12 +85,10 @@ struct ali_agent {
         struct al_retain retain; /* of each stream to it; count 0: nothing is kept */
     } d;
     struct {
-        struct ali_list streams;   /* streams to this agent */
         struct ali_levels *levels; /* NULL: there was none yet */
         uint32_t ready_mask;       /* levels with a stream that has a message to push */
         struct ali_flows busy;     /* streams with pushed messages */
         uint32_t conn;             /* attached connection, AL_REF_NONE */
-        struct ali_link link;      /* among the agents of that connection */
         uint32_t session;          /* one more with every new session */
         bool has_session;          /* a session exists, perhaps without a connection for a while */
         bool keeps_leases;         /* the session said goodbye but its leases run on */
@@ -89,13 +100,10 @@ struct ali_agent {
         uint32_t out;     /* messages pushed and not settled */
         uint64_t out_bytes;
         uint32_t volatile_out;
-        uint32_t channel_count;      /* channels open from or to it */
-        uint32_t stream_count;       /* streams to it */
+        uint32_t member_count;       /* groups it is a member of */
         uint64_t delayed;            /* of pending: scheduled */
         struct al_timer timer;       /* grace of a lost connection */
         struct ali_breaker *breaker; /* its own, then those of kinds; NULL: no outcome yet */
-        ali_ref group;               /* it is this group, AL_REF_NONE: an ordinary agent */
-        uint32_t member_count;       /* groups it is a member of */
     } v;
 };
 
@@ -238,14 +246,15 @@ struct ali_group {
         uint64_t keep_ms, keep_count, keep_bytes; /* of the history; 0: no limit */
         uint64_t bytes;                           /* envelopes in the history */
         uint8_t hash[32];                         /* of the newest message: the end of the chain */
-        struct ali_runs history; /* its next sequence is that of the next message */
-        struct al_buf slices;    /* of the history, oldest first */
+        struct ali_runs history;  /* its next sequence is that of the next message */
+        struct ali_slice *slices; /* of the history, oldest first: slice_count of slice_cap */
+        uint32_t slice_count, slice_cap;
         struct ali_list members; /* former ones with mail included */
     } d;
     struct {
-        uint32_t member_count;     /* without the former ones */
         struct ali_watch *watches; /* by sequence */
-        uint32_t watch_count, watch_cap;
+        uint64_t watch_count : 20, watch_cap : 20;
+        uint64_t member_count : 24; /* without the former ones */
     } v;
 };
 
@@ -697,8 +706,9 @@ struct al_node {
         uint32_t prepared_size;
         char *prepared_name; /* likewise of AGENT_ADD */
         uint32_t prepared_name_size;
-        struct ali_runs prepared_runs; /* likewise: room for what a new member gets */
-        uint8_t *prepared_envelope;    /* likewise of SCHEDULE_SET */
+        struct ali_inbox *prepared_inbox; /* NULL: of a group */
+        struct ali_runs prepared_runs;    /* likewise: room for what a new member gets */
+        uint8_t *prepared_envelope;       /* likewise of SCHEDULE_SET */
         uint32_t prepared_envelope_size;
         struct al_buf prepared_kept; /* likewise of KEEP, for a stream without history */
         struct al_buf keep;          /* entries of KEEP for the run of acks */

@@ -8,7 +8,7 @@
 
 /* Bytes of state for each idle one, tables and names included. */
 #define STREAM_BYTES_MAX 220u
-#define GROUP_BYTES_MAX  530u
+#define GROUP_BYTES_MAX  285u
 
 struct fold {
     struct al_test_alloc alloc;
@@ -80,6 +80,66 @@ static void open_stream(struct fold *f, uint32_t number)
     f->payload.size = (size_t)(ali_encode_rec_stream_open(f->payload.data, &r) - f->payload.data);
     replay(f, ALI_REC_STREAM_OPEN);
 }
+
+/* ---- a group has no inbox ---------------------------------------------------------------------
+ */
+
+/* What recovery says to the record in f->payload. */
+static int replay_result(struct fold *f, uint16_t type)
+{
+    struct al_record_view view = {f->lsn + 1, type, al_str_of(f->payload.data, f->payload.size)};
+    int r = al_node_replay(f->node, &view);
+
+    al_buf_clear(&f->payload);
+    return r;
+}
+
+#define PUT(f, lower, r)                                                                  \
+    do {                                                                                  \
+        assert_int_equal(al_buf_reserve(&(f)->payload, ali_size_rec_##lower(r)), 0);      \
+        (f)->payload.size =                                                               \
+            (size_t)(ali_encode_rec_##lower((f)->payload.data, (r)) - (f)->payload.data); \
+    } while (0)
+
+static void test_records_that_need_an_inbox_are_damage_where_there_is_none(void **state)
+{
+    struct al_msg_envelope envelope = {.message_id.b = {1}};
+    struct ali_rec_stream_open open = {.stream = 1, .from = 1, .to = 1, .priority = 4};
+    struct ali_rec_producer_open producer = {.producer = 1, .epoch = 1};
+    struct ali_rec_publish publish = {.stream = 1, .seq = 1, .producer = 1, .pseq = 1};
+    struct ali_rec_kv_set set = {.agent = 1, .key = al_str_c("k"), .value = al_str_c("v")};
+    struct ali_rec_retain_set keep = {.agent = 1, .keep_count = 1, .keep_bytes = 1};
+    uint8_t body[128];
+    struct fold f;
+
+    (void)state;
+    begin(&f);
+    add_agent(&f, "a");
+    add_group(&f, 1);
+    PUT(&f, producer_open, &producer);
+    replay(&f, ALI_REC_PRODUCER_OPEN);
+    publish.envelope = al_str_of(body, (size_t)(al_encode_envelope(body, &envelope) - body));
+    for (uint32_t to = 1; to <= 2; to++) { /* the agent, the group */
+        int want = to == 1 ? 0 : -AL_E_DAMAGED;
+
+        open.stream = publish.stream = publish.pseq = open.to = set.agent = keep.agent = to;
+        PUT(&f, stream_open, &open);
+        replay(&f, ALI_REC_STREAM_OPEN);
+        PUT(&f, publish, &publish);
+        assert_int_equal(replay_result(&f, ALI_REC_PUBLISH), want);
+        f.lsn += to == 1;
+        PUT(&f, kv_set, &set);
+        assert_int_equal(replay_result(&f, ALI_REC_KV_SET), want);
+        f.lsn += to == 1;
+        PUT(&f, retain_set, &keep);
+        assert_int_equal(replay_result(&f, ALI_REC_RETAIN_SET), want);
+        f.lsn += to == 1;
+    }
+    end(&f);
+}
+
+/* ---- idle objects -----------------------------------------------------------------------------
+ */
 
 /* Bytes of `count` of them, without what the node has before. */
 static size_t measure(void (*add)(struct fold *f, uint32_t number), uint32_t count)
@@ -214,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_idle_stream_is_small_and_a_hundred_thousand_cost_as_much_each),
         cmocka_unit_test(test_an_idle_group_is_small_and_ten_thousand_cost_as_much_each),
+        cmocka_unit_test(test_records_that_need_an_inbox_are_damage_where_there_is_none),
         cmocka_unit_test(test_a_stream_that_has_worked_gives_back_what_that_took),
     };
 
