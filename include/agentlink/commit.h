@@ -47,9 +47,9 @@ AL_API int al_commit_begin(struct al_client *client, const char *agent,
 AL_API int al_commit_ack(struct al_commit *commit, struct al_delivery *delivery,
                          const struct al_ack_options *options);
 /* Adds a message; everything it points to is copied. `from` is the commit's agent and may be NULL.
- * With AL_MESSAGE_NOTIFY its end is told as of any message. Not to a group, not volatile.
- * 0; -AL_ERR_INVALID, -AL_ERR_BAD_NAME, -AL_ERR_TOO_LARGE, -AL_ERR_LIMIT, -AL_ERR_BUSY,
- * -AL_ERR_NOMEM. */
+ * With AL_MESSAGE_NOTIFY its end is told as of any message. Not volatile; to a group as in
+ * groups.h: the agent is a member, and the message has no key and no time. 0; -AL_ERR_INVALID,
+ * -AL_ERR_BAD_NAME, -AL_ERR_TOO_LARGE, -AL_ERR_LIMIT, -AL_ERR_BUSY, -AL_ERR_NOMEM. */
 AL_API int al_commit_send(struct al_commit *commit, const struct al_message *message);
 /* Adds a change: sets a key of the agent's state. Errors as above. The same key twice in one commit
  * is refused by the node. */
@@ -69,9 +69,10 @@ AL_API int al_commit_delete(struct al_commit *commit, const char *key);
  * part is to blame, the deliveries are the program's as before, and the commit may be tried again
  * as it is. Beside the errors of al_send() and al_ack(): -AL_ERR_LEASE_LOST (the message is given
  * out again; when it has come back to this client while the commit was under way, the library has
- * tried it again by itself), -AL_ERR_UNSUPPORTED (a message to a group), -AL_ERR_LIMIT (too many
- * parts, keys or bytes of state), -AL_ERR_BUSY (1,024 commits of this client are under way),
- * -AL_ERR_UNREACHABLE and -AL_ERR_TIMEOUT (it never left this process), -AL_ERR_NOMEM. */
+ * tried it again by itself), -AL_ERR_NOT_MEMBER and -AL_ERR_UNSUPPORTED (a message to a group),
+ * -AL_ERR_LIMIT (too many parts, keys or bytes of state), -AL_ERR_BUSY (1,024 commits of this
+ * client are under way), -AL_ERR_UNREACHABLE and -AL_ERR_TIMEOUT (it never left this process),
+ * -AL_ERR_NOMEM. */
 AL_API int al_commit(struct al_commit *commit, int timeout_ms);
 /* After 0: the receipts of the commit's messages in the order of al_commit_send(), valid until
  * al_commit_free(); returns their number. seq is 0 for one that is not due yet. Before: returns 0.

@@ -128,7 +128,7 @@ static int check_send(const struct ali_csession *session, const struct al_commit
 
     if (r < 0)
         return r;
-    if (!message->to || !al_name_is_valid(al_str_c(message->to)))
+    if (!message->to || !ali_recipient_is_valid(al_str_c(message->to)))
         return -AL_E_BAD_NAME;
     if ((message->from && *message->from && strcmp(message->from, commit->agent) != 0) ||
         message->flags & AL_MESSAGE_VOLATILE || label.n > AL_LABEL_MAX ||

@@ -297,7 +297,7 @@ static int replay_one(struct al_node *node, const struct al_record_view *view)
 static bool is_member(unsigned type)
 {
     return type == ALI_REC_ACK || type == ALI_REC_PUBLISH || type == ALI_REC_NUMBERED ||
-           type == ALI_REC_KV_SET || type == ALI_REC_KV_DELETE;
+           type == ALI_REC_GROUP_POST || type == ALI_REC_KV_SET || type == ALI_REC_KV_DELETE;
 }
 
 void ali_held_commit_drop(struct al_node *node)

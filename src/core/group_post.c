@@ -32,8 +32,9 @@ static void fan_out(struct al_node *node, ali_ref ref, const struct ali_rec_grou
     }
 }
 
-/* Every member must be able to take it: a hole in one stream would be a hole in the group. */
-static int check_members(const struct al_node *node, const struct ali_group *group)
+/* Every member must be able to take it behind `more` others: a hole in one stream would be a hole
+ * in the group. */
+static int check_members(const struct al_node *node, const struct ali_group *group, uint32_t more)
 {
     for (ali_ref m = group->d.members.head; m != AL_REF_NONE;
          m = ali_member_at(node, m)->d.of_group.next) {
@@ -42,7 +43,7 @@ static int check_members(const struct al_node *node, const struct ali_group *gro
 
         if (ali_member_at(node, m)->d.left_seq)
             continue;
-        if (to->inbox->d.pending >= node->config.inbox_max)
+        if (to->inbox->d.pending + more >= node->config.inbox_max)
             return -AL_E_INBOX_FULL;
         if (ali_letters_are_full(node, to))
             return -AL_E_DLQ_FULL;
@@ -66,7 +67,6 @@ static int commit_post(struct al_node *node, ali_ref ref, struct ali_rec_group_p
         if (post->what == AL_GROUP_JOINED)
             node->v.waiting += post->seq - post->start_seq;
         fan_out(node, ref, post);
-        (void)ali_group_trim(node, ref); /* it is admitted: the sweep tries again */
     }
     post->prev_hash = al_str_of(NULL, 0);
     return r;
@@ -74,9 +74,10 @@ static int commit_post(struct al_node *node, ali_ref ref, struct ali_rec_group_p
 
 /* ---- messages ------------------------------------------------------------------------------- */
 
-static int check_post(const struct al_node *node, ali_ref ref, const struct ali_stream *stream,
-                      const struct ali_rec_publish *record)
+int ali_group_check(const struct al_node *node, const struct ali_stream *stream,
+                    const struct ali_rec_publish *record, uint32_t more)
 {
+    ali_ref ref = ali_agent_at(node, stream->d.to)->v.group;
     const struct ali_group *group = ali_group_at(node, ref);
     ali_ref member = ali_find_member(node, ref, stream->d.from);
     struct al_msg_envelope envelope;
@@ -90,9 +91,9 @@ static int check_post(const struct al_node *node, ali_ref ref, const struct ali_
         return -AL_E_INVALID; /* only the node says who came and went */
     if (record->due_ms || record->expire_ms)
         return -AL_E_UNSUPPORTED; /* everybody gets everything, in one order */
-    if (record->flags & AL_PUBLISH_NOTIFY && group->v.watch_count >= AL_GROUP_WATCHES_MAX)
+    if (record->flags & AL_PUBLISH_NOTIFY && group->v.watch_count + more >= AL_GROUP_WATCHES_MAX)
         return -AL_E_LIMIT;
-    return check_members(node, group);
+    return check_members(node, group, more);
 }
 
 static void add_watch(struct al_node *node, struct ali_group *group, const struct ali_watch *watch);
@@ -110,10 +111,8 @@ int ali_group_admit(struct al_node *node, const struct ali_channel *channel,
                                       .flags = record->flags,
                                       .author = al_str_of(from->d.name, from->d.name_size),
                                       .envelope = record->envelope};
-    int r = check_post(node, ref, stream, record);
+    int r;
 
-    if (r < 0)
-        return r;
     if (record->flags & AL_PUBLISH_NOTIFY) {
         struct ali_watch watch = {.seq = ali_group_at(node, ref)->d.history.next_seq,
                                   .producer = record->producer,
@@ -218,7 +217,7 @@ static int change(struct al_node *node, ali_ref ref, ali_ref agent, uint64_t fro
     if (r == 0 && joins && node->v.disk_full)
         r = -AL_E_DISK_FULL;
     if (r == 0 && joins)
-        r = check_members(node, ali_group_at(node, ref));
+        r = check_members(node, ali_group_at(node, ref), 0);
     if (r < 0)
         return r;
     al_buf_init(&envelope, &node->alloc);
@@ -228,6 +227,8 @@ static int change(struct al_node *node, ali_ref ref, ali_ref agent, uint64_t fro
         r = commit_post(node, ref, &post);
     al_buf_deinit(&envelope);
     *ret_seq = post.seq;
+    if (r == 0)
+        (void)ali_group_trim(node, ref); /* it is admitted: the sweep tries again */
     if (r == 0 && !joins)
         ali_group_settled(node, ref); /* what only it had not finished is over now */
     return r;

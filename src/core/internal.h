@@ -601,7 +601,10 @@ static inline struct ali_slice *ali_slices(const struct ali_group *group, uint32
     return group->d.slices;
 }
 
-/* A message that was published on a channel to a group. 0, or why it is refused. */
+/* Whether a message of a stream to a group can be admitted behind `more` others. 0, or why not. */
+int ali_group_check(const struct al_node *node, const struct ali_stream *stream,
+                    const struct ali_rec_publish *record, uint32_t more);
+/* Admits one that was checked, as one record: the history is trimmed afterwards. 0, -AL_E_NOMEM. */
 int ali_group_admit(struct al_node *node, const struct ali_channel *channel,
                     const struct ali_rec_publish *record, struct ali_receipt_run *ret_receipt);
 /* What is known of a message by its place in the group; false: there never was one. */

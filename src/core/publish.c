@@ -241,8 +241,11 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
 
     if (r == 0 && ali_agent_at(node, stream->d.to)->v.group != AL_REF_NONE) {
         /* No single end could be kept with a key. */
-        r = envelope->key.n ? -AL_E_UNSUPPORTED
-                            : ali_group_admit(node, channel, &record, ret_receipt);
+        r = envelope->key.n ? -AL_E_UNSUPPORTED : ali_group_check(node, stream, &record, 0);
+        if (r == 0)
+            r = ali_group_admit(node, channel, &record, ret_receipt);
+        if (r == 0)
+            (void)ali_group_trim(node, ali_agent_at(node, stream->d.to)->v.group);
         if (r == 0)
             note_kind(node, channel, envelope->kind);
         return r;
@@ -398,6 +401,26 @@ int ali_handle_publish(struct al_node *node, struct ali_conn *conn, const struct
 
 /* ---- messages of a commit ------------------------------------------------------------------ */
 
+/* The record of a message of a commit. */
+static struct ali_rec_publish record_of(const struct al_node *node,
+                                        const struct ali_send_part *part, uint64_t producer,
+                                        uint32_t evict)
+{
+    const struct ali_stream *stream = ali_stream_at(node, part->stream);
+    uint64_t now = node->v.now.wall_ms;
+    bool scheduled = part->m.due_ms > now;
+
+    return (struct ali_rec_publish){.stream = stream->d.id,
+                                    .seq = scheduled ? 0 : stream->d.runs.next_seq,
+                                    .producer = producer,
+                                    .flags = part->m.flags,
+                                    .wall_ms = now,
+                                    .expire_ms = part->m.ttl_ms ? now + part->m.ttl_ms : 0,
+                                    .due_ms = scheduled ? part->m.due_ms : 0,
+                                    .dedup_evict = evict,
+                                    .envelope = part->m.envelope};
+}
+
 int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref from_ref,
                         struct ali_send_part *part, uint32_t more)
 {
@@ -421,8 +444,8 @@ int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref fro
     if (r < 0)
         return r;
     to = ali_agent_at(node, ali_stream_at(node, part->stream)->d.to);
-    if (to->v.group != AL_REF_NONE)
-        return -AL_E_UNSUPPORTED;
+    if (to->v.group != AL_REF_NONE && part->envelope.key.n)
+        return -AL_E_UNSUPPORTED; /* no single end could be kept with a key */
     r = find_earlier(node, ali_stream_at(node, part->stream), &part->envelope, &receipt, &key);
     part->duplicate = r == 1;
     part->receipt_stream = receipt.stream;
@@ -430,6 +453,11 @@ int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref fro
     if (r != 0)
         return r < 0 ? r : 0;
     r = check_room(node, ali_stream_at(node, part->stream), &publish);
+    if (r == 0 && to->v.group != AL_REF_NONE) {
+        struct ali_rec_publish record = record_of(node, part, 0, 0);
+
+        return ali_group_check(node, ali_stream_at(node, part->stream), &record, more);
+    }
     if (r == 0 && to->inbox->d.pending + more >= node->config.inbox_max)
         r = -AL_E_INBOX_FULL;
     return r < 0 ? r : ali_workflow_get(node, from_ref, &part->envelope, &part->workflow);
@@ -439,27 +467,21 @@ int ali_send_part(struct al_node *node, struct ali_send_part *part, uint64_t pro
                   uint32_t evict)
 {
     const struct ali_stream *stream = ali_stream_at(node, part->stream);
-    uint64_t now = node->v.now.wall_ms;
-    bool scheduled = part->m.due_ms > now;
     struct ali_channel channel = {
         .stream = part->stream, .producer_id = producer, .kind = UINT16_MAX};
-    struct ali_rec_publish record = {.stream = stream->d.id,
-                                     .seq = scheduled ? 0 : stream->d.runs.next_seq,
-                                     .producer = producer,
-                                     .flags = part->m.flags,
-                                     .wall_ms = now,
-                                     .expire_ms = part->m.ttl_ms ? now + part->m.ttl_ms : 0,
-                                     .due_ms = scheduled ? part->m.due_ms : 0,
-                                     .dedup_evict = evict,
-                                     .envelope = part->m.envelope};
-    int r = ali_commit_publish(node, &record, part->workflow);
+    struct ali_rec_publish record = record_of(node, part, producer, evict);
+    struct ali_receipt_run receipt = {.stream = record.stream, .seq = record.seq};
+    bool to_group = ali_agent_at(node, stream->d.to)->v.group != AL_REF_NONE;
+    int r = to_group ? ali_group_admit(node, &channel, &record, &receipt)
+                     : ali_commit_publish(node, &record, part->workflow);
 
     if (r < 0)
         return r;
-    part->receipt_stream = record.stream;
-    part->receipt_seq = record.seq;
+    part->receipt_stream = receipt.stream;
+    part->receipt_seq = receipt.seq;
     note_kind(node, &channel, part->envelope.kind);
-    admitted(node, &channel, &record);
+    if (!to_group)
+        admitted(node, &channel, &record);
     return 0;
 }
 

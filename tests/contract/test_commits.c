@@ -136,6 +136,51 @@ static void test_none_of_it(void **state)
     bus_close(client);
 }
 
+/* A member answers the group as one step with the ack of what it answers. */
+static void test_to_a_group(void **state)
+{
+    struct al_client *asker = bus_open(*state), *worker = bus_open(*state);
+    struct al_message question = text_message("a", "group:team", "who is there"), reply;
+    const struct al_receipt *receipts;
+    struct al_commit *commit;
+    struct al_delivery *d;
+    size_t index = 9;
+
+    ok(al_group_create(asker, "team", NULL));
+    ok(al_agent_add(asker, "a"));
+    ok(al_group_join(asker, "team", "a", 0, NULL));
+    ok(al_attach(worker, "b", NULL));
+    ok(al_group_join(worker, "team", "b", 0, NULL));
+    ok(al_ack(receive(worker), NULL)); /* that it joined */
+    ok(al_group_post(asker, "team", &question, 5000, NULL));
+    d = receive(worker);
+    assert_text(d, "who is there");
+    reply = text_message(NULL, "group:team", "I am");
+    reply.key = "keyed"; /* no single end could be kept with it */
+    ok(al_commit_begin(worker, "b", &commit));
+    ok(al_commit_put(commit, "asked", "1", 1));
+    ok(al_commit_send(commit, &reply));
+    assert_int_equal(al_commit(commit, 5000), -AL_ERR_UNSUPPORTED);
+    assert_int_equal(al_commit_bad_part(commit, &index), AL_COMMIT_PART_MESSAGE);
+    al_commit_free(commit);
+    assert_state(worker, "b", "");
+    reply.key = NULL;
+    ok(al_commit_begin(worker, "b", &commit));
+    ok(al_commit_ack(commit, d, NULL));
+    ok(al_commit_put(commit, "asked", "1", 1));
+    ok(al_commit_send(commit, &reply));
+    ok(al_commit(commit, 5000));
+    assert_int_equal(al_commit_receipts(commit, &receipts), 1);
+    assert_int_equal(receipts[0].seq, 4); /* behind two joins and the question */
+    al_commit_free(commit);
+    assert_state(worker, "b", "asked=1");
+    d = receive(worker); /* its own, as everybody gets it */
+    assert_text(d, "I am");
+    ok(al_ack(d, NULL));
+    bus_close(worker);
+    bus_close(asker);
+}
+
 /* What cannot be part of a commit is refused when it is added. */
 static void test_parts(void **state)
 {
@@ -304,7 +349,7 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, bus_setup, bus_teardown)
     const struct CMUnitTest tests[] = {
-        T(all_of_it), T(none_of_it),         T(parts),
+        T(all_of_it), T(none_of_it),         T(to_a_group),      T(parts),
         T(dropped),   T(once_over_restarts), T(unknown_outcome),
     };
 

@@ -64,15 +64,20 @@ static void add_ack(struct driver *d, struct parts *parts, uint64_t seq)
     put_body(&parts->acks, body, (size_t)(al_encode_ack(body, &ack) - body));
 }
 
-static void add_send(struct parts *parts, uint8_t id, const char *key)
+static void add_send_to(struct parts *parts, const char *to, uint8_t id, const char *key)
 {
     struct al_msg_envelope envelope = {
         .message_id = {{0xee, id}}, .key = al_str_c(key), .payload = al_str_c("next")};
-    struct al_msg_commit_send send = {.priority = AL_PRIORITY_DEFAULT, .to = al_str_c("a")};
+    struct al_msg_commit_send send = {.priority = AL_PRIORITY_DEFAULT, .to = al_str_c(to)};
     uint8_t inner[256], body[512];
 
     send.envelope = al_str_of(inner, (uint32_t)(al_encode_envelope(inner, &envelope) - inner));
     put_body(&parts->sends, body, (size_t)(al_encode_commit_send(body, &send) - body));
+}
+
+static void add_send(struct parts *parts, uint8_t id, const char *key)
+{
+    add_send_to(parts, "a", id, key);
 }
 
 static void add_change(struct parts *parts, uint8_t action, const char *key, const char *value)
@@ -101,14 +106,31 @@ static void commit(struct driver *d, struct parts *parts, uint64_t cseq)
     parts_free(parts);
 }
 
+static void put_group(struct driver *d)
+{
+    struct al_msg_group_add add = {.request = 1, .keep_count = 2, .group = al_str_c("group:team")};
+    struct al_msg_group_join join = {.request = 2, .group = al_str_c("group:team")};
+
+    assert_int_equal(al_put_group_add(&d->in, &add), 0);
+    join.agent = al_str_c("a");
+    assert_int_equal(al_put_group_join(&d->in, &join), 0);
+    join.agent = al_str_c("b");
+    assert_int_equal(al_put_group_join(&d->in, &join), 0);
+    driver_send(d, 1);
+}
+
+#define BIG_COMMIT_RECORDS 8u /* COMMIT and its seven */
+
 /* A state to change, and a commit of every sort of part. Its records begin behind *ret_before. */
 static void big_commit(struct driver *d, size_t *ret_before, uint64_t *ret_hash)
 {
     struct parts parts;
 
+    put_group(d);
     parts_init(&parts, &d->config.alloc);
     add_change(&parts, AL_KV_SET, "old", "value");
-    add_send(&parts, 9, ""); /* its stream is there afterwards */
+    add_send(&parts, 9, ""); /* their streams are there afterwards */
+    add_send_to(&parts, "group:team", 8, "");
     commit(d, &parts, 1);
     driver_publish(d, 0, 1, 3);
     *ret_before = d->record_count;
@@ -117,6 +139,7 @@ static void big_commit(struct driver *d, size_t *ret_before, uint64_t *ret_hash)
     add_ack(d, &parts, 2);
     add_send(&parts, 1, "key");
     add_send(&parts, 2, "");
+    add_send_to(&parts, "group:team", 3, "");
     add_change(&parts, AL_KV_DELETE, "old", "");
     add_change(&parts, AL_KV_DELETE, "never was", "");
     add_change(&parts, AL_KV_SET, "new", "value");
@@ -141,7 +164,7 @@ static void test_replay_of_a_part_is_as_if_it_had_never_been(void **state)
     (void)state;
     begin(&d);
     big_commit(&d, &before, &hash);
-    assert_int_equal(d.record_count, before + 1 + 6);
+    assert_int_equal(d.record_count, before + BIG_COMMIT_RECORDS);
     for (size_t cut = before; cut <= d.record_count; cut++) {
         struct al_node *node;
         bool whole = cut == d.record_count;
@@ -163,7 +186,7 @@ static void test_replay_of_a_part_is_as_if_it_had_never_been(void **state)
 
 static void test_life_goes_on_behind_a_part(void **state)
 {
-    for (size_t kept = 0; kept <= 7; kept++) {
+    for (size_t kept = 0; kept <= BIG_COMMIT_RECORDS; kept++) {
         struct al_msg_kv_list list = {.request = 3, .agent = al_str_c("b")};
         struct driver d;
         struct parts parts;
@@ -183,7 +206,7 @@ static void test_life_goes_on_behind_a_part(void **state)
         parts_init(&parts, &d.config.alloc);
         add_change(&parts, AL_KV_SET, "last", "x");
         /* The repeated commit, or what comes behind it: the node knows which it is. */
-        commit(&d, &parts, kept == 7 ? 3 : 2);
+        commit(&d, &parts, kept == BIG_COMMIT_RECORDS ? 3 : 2);
         assert_int_equal(al_put_kv_list(&d.in, &list), 0);
         driver_send(&d, 1);
         driver_snapshot_begin(&d);
@@ -219,6 +242,39 @@ static void test_nobody_hears_of_half_a_commit(void **state)
         sent = sent || d.effects.list[i].type == AL_EFFECT_SEND;
     }
     assert_true(sent);
+    driver_deinit(&d);
+}
+
+/* ---- groups ------------------------------------------------------------------------------- */
+
+static void test_a_commit_posts_to_a_group(void **state)
+{
+    struct driver d;
+    struct parts parts;
+
+    (void)state;
+    begin(&d);
+    put_group(&d);
+    driver_publish(&d, 0, 1, 1);
+    driver_attach(&d, 0, "a", 8);
+    driver_forget(&d);
+    parts_init(&parts, &d.config.alloc);
+    add_send_to(&parts, "group:team", 1, "");
+    add_send_to(&parts, "group:team", 2, "key"); /* no single end could be kept with it */
+    commit(&d, &parts, 1);
+    driver_expect(&d, "1: COMMITTED\n");
+    add_ack(&d, &parts, 1);
+    add_send_to(&parts, "group:team", 1, "");
+    add_send_to(&parts, "group:team", 2, "");
+    add_change(&parts, AL_KV_SET, "k", "v");
+    commit(&d, &parts, 1);
+    driver_expect(&d, "1: ACKED 1:1-1 x1\n"
+                      "0: DELIVER 2:3 after 2 attempt 1 'next' by b\n"
+                      "1: DELIVER 3:3 after 2 attempt 1 'next' by b\n"
+                      "0: DELIVER 2:4 after 3 attempt 1 'next' by b\n"
+                      "1: DELIVER 3:4 after 3 attempt 1 'next' by b\n"
+                      "1: COMMITTED\n");
+    driver_check_replay(&d);
     driver_deinit(&d);
 }
 
@@ -350,6 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replay_of_a_part_is_as_if_it_had_never_been),
         cmocka_unit_test(test_life_goes_on_behind_a_part),
+        cmocka_unit_test(test_a_commit_posts_to_a_group),
         cmocka_unit_test(test_nobody_hears_of_half_a_commit),
         cmocka_unit_test(test_any_order_gives_a_state_without_crashes),
     };
