@@ -2,7 +2,8 @@
  *
  * The client sends numbers to the agent "cw" under idempotency keys, and is itself that agent and
  * the one that hears of the effects, "ck". For each number the handler acknowledges with an answer,
- * tells "ck" and counts in its state, in one commit. The facts are kept apart: effects.h. */
+ * tells "ck" and counts in its state, in one commit. In every second seed it tells the group "cg",
+ * in which it is alone with "ck". The facts are kept apart: effects.h. */
 #include "base/errors.h"
 #include "effects.h"
 #include <stdio.h>
@@ -22,6 +23,8 @@ struct process {
     uint32_t epoch;
     uint64_t cseq; /* of the last commit that was applied */
     bool has_channel, has_producer;
+    uint32_t joining; /* request of the last GROUP_JOIN */
+    bool joined;      /* or there is no group */
     bool state_known; /* it was listed since the last doubt */
     uint32_t list_request, letters_request;
     struct sim_state listed;
@@ -107,6 +110,30 @@ static void open_producer(struct sim *sim, struct sim_client *client, uint32_t *
     SIM_PUT(sim, client, producer_open, &m);
 }
 
+static bool tells_group(const struct sim *sim)
+{
+    return sim->seed >> 2 & 1; /* world.c: committers are there when seed % 4 == 1 */
+}
+
+/* Behind ATTACH, which makes the agents; EXISTS is as good as done. */
+static void join_group(struct sim *sim, struct sim_client *client)
+{
+    struct process *p = &((struct committer *)client->role_state)->process;
+    struct al_msg_group_add add = {.request = ++p->requests, .group = al_str_c("group:cg")};
+    struct al_msg_group_join join = {.group = al_str_c("group:cg")};
+
+    p->joined = !tells_group(sim);
+    if (p->joined)
+        return;
+    SIM_PUT(sim, client, group_add, &add);
+    join.request = ++p->requests;
+    join.agent = al_str_c("cw");
+    SIM_PUT(sim, client, group_join, &join);
+    join.request = p->joining = ++p->requests;
+    join.agent = al_str_c("ck");
+    SIM_PUT(sim, client, group_join, &join);
+}
+
 static void commits_ready(struct sim *sim, struct sim_client *client)
 {
     struct process *p = &((struct committer *)client->role_state)->process;
@@ -115,6 +142,7 @@ static void commits_ready(struct sim *sim, struct sim_client *client)
         return;
     attach(sim, client, 0);
     attach(sim, client, 1);
+    join_group(sim, client);
     open_producer(sim, client, &p->ask_publish, 0, 0);
     open_producer(sim, client, &p->ask_commit, p->producer, p->epoch);
 }
@@ -128,6 +156,7 @@ static void commits_disconnected(struct sim *sim, struct sim_client *client)
     p->attached = p->count = 0;
     p->ask_publish = p->ask_commit = p->publishing = 0;
     p->has_channel = p->has_producer = p->state_known = p->again = p->held = false;
+    p->joining = 0;
     p->list_request = p->letters_request = 0;
     p->written_before = true;
 }
@@ -289,7 +318,8 @@ static void put_ack(struct al_buf *list, const struct work *work)
 static void put_send(struct sim *sim, struct sim_effects *facts, struct al_buf *list,
                      uint32_t number)
 {
-    struct al_msg_commit_send m = {.priority = AL_PRIORITY_DEFAULT, .to = al_str_c("ck")};
+    struct al_msg_commit_send m = {.priority = AL_PRIORITY_DEFAULT,
+                                   .to = al_str_c(tells_group(sim) ? "group:cg" : "ck")};
     struct al_msg_envelope envelope = {.message_id = new_id(sim, facts)};
     uint8_t payload[4], inner[128], body[256];
 
@@ -484,6 +514,14 @@ static void on_attached(struct sim *sim, struct sim_client *client, const struct
     }
 }
 
+static bool is_notice(const struct al_msg_envelope *envelope)
+{
+    static const char prefix[] = "agentlink.group.";
+
+    return envelope->kind.n > sizeof(prefix) &&
+           memcmp(envelope->kind.p, prefix, sizeof(prefix) - 1) == 0;
+}
+
 static void on_deliver(struct sim *sim, struct sim_client *client, const struct al_msg_deliver *m)
 {
     struct committer *c = client->role_state;
@@ -496,6 +534,12 @@ static void on_deliver(struct sim *sim, struct sim_client *client, const struct 
     struct al_msg_envelope envelope;
     uint32_t number;
 
+    if (al_decode_envelope(m->envelope, &envelope) == 0 &&
+        (is_notice(&envelope) ||
+         (m->agent == p->agent[0] && envelope.kind.n == 0 && tells_group(sim)))) {
+        SIM_PUT(sim, client, ack, &ack); /* of a join; or its own, as a member */
+        return;
+    }
     if (al_decode_envelope(m->envelope, &envelope) < 0 || envelope.payload.n != 4) {
         sim_fail(sim, "a number with another body");
         return;
@@ -542,6 +586,11 @@ static void on_done(struct sim *sim, struct sim_client *client, const struct al_
     } else if (m->request == p->letters_request && m->code == 0) {
         p->letters_request = 0;
         c->facts.dead_told = p->letters + 1;
+    } else if (m->request == p->joining && (m->code == 0 || m->code == AL_E_EXISTS)) {
+        p->joined = true;
+    } else if (p->joining && m->request < p->joining && m->request + 3 > p->joining &&
+               (m->code == 0 || m->code == AL_E_EXISTS)) {
+        return;
     } else {
         start_over(sim, client);
     }
@@ -656,7 +705,7 @@ static void commits_wake(struct sim *sim, struct sim_client *client)
         publish_at_random(sim, client);
         if (p->publishing && p->again && sim->mono_ns > p->again_ns)
             start_over(sim, client); /* the node had no room to note who waits: ask again */
-        if (client->conn != SIM_NONE && p->state_known && !p->request && p->count) {
+        if (client->conn != SIM_NONE && p->state_known && p->joined && !p->request && p->count) {
             make_commit(sim, c);
             write_commit(sim, client);
         }

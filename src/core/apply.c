@@ -294,8 +294,11 @@ static int replay_one(struct al_node *node, const struct al_record_view *view)
 
 #define HELD_HEADER 6u
 
-static bool is_member(unsigned type)
+static bool is_member(const struct al_node *node, unsigned type)
 {
+    (void)node;
+    if (type == ALI_REC_GROUP_POST && AL_PLANT(node, COMMIT_POST_APART))
+        return false;
     return type == ALI_REC_ACK || type == ALI_REC_PUBLISH || type == ALI_REC_NUMBERED ||
            type == ALI_REC_GROUP_POST || type == ALI_REC_KV_SET || type == ALI_REC_KV_DELETE;
 }
@@ -353,7 +356,7 @@ int al_node_replay(struct al_node *node, const struct al_record_view *view)
 
     if (view->lsn != al_node_lsn(node) + 1)
         return -AL_E_DAMAGED;
-    if (held->active && is_member(view->type)) {
+    if (held->active && is_member(node, view->type)) {
         r = held_commit_add(node, view);
         return r == 0 && --held->left == 0 ? held_commit_apply(node) : r;
     }
