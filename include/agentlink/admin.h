@@ -46,6 +46,7 @@ struct al_record_info {
     const char *reason;           /* reason or error of the end */
     const struct al_attempt *log; /* failed attempts, oldest first */
     size_t log_count;
+    uint64_t workflow_seq; /* its number in its workflow, 0: none, or not known any more */
 };
 
 /* The record of a recent message by its id (the node keeps 100,000 ids). The caller frees it with
@@ -179,21 +180,24 @@ struct al_status_info {
     uint64_t agents, streams, connections;
     uint64_t waiting, leased, delayed, dead; /* messages, by where they are */
     /* Since this start: */
-    uint64_t accepted;         /* messages accepted */
-    uint64_t delivered;        /* deliveries ended well */
-    uint64_t failed;           /* deliveries ended badly */
-    uint64_t retried;          /* failed attempts */
-    uint64_t redelivered;      /* deliveries marked as possibly seen */
-    uint64_t duplicates;       /* duplicate publishes suppressed */
-    uint64_t refused;          /* publishes refused */
-    uint64_t expired;          /* messages expired */
-    uint64_t volatile_sent;    /* volatile messages passed on */
-    uint64_t volatile_dropped; /* volatile messages dropped */
-    uint64_t state_bytes;      /* memory of the node's state */
-    bool disk_full;            /* publishes are refused because the disk is full */
-    uint64_t kept;             /* messages that have ended and can be replayed */
-    uint64_t replayed;         /* messages replayed since this start */
-    uint64_t dead_bytes;       /* payload bytes of all dead letters */
+    uint64_t accepted;            /* messages accepted */
+    uint64_t delivered;           /* deliveries ended well */
+    uint64_t failed;              /* deliveries ended badly */
+    uint64_t retried;             /* failed attempts */
+    uint64_t redelivered;         /* deliveries marked as possibly seen */
+    uint64_t duplicates;          /* duplicate publishes suppressed */
+    uint64_t refused;             /* publishes refused */
+    uint64_t expired;             /* messages expired */
+    uint64_t volatile_sent;       /* volatile messages passed on */
+    uint64_t volatile_dropped;    /* volatile messages dropped */
+    uint64_t state_bytes;         /* memory of the node's state */
+    bool disk_full;               /* publishes are refused because the disk is full */
+    uint64_t kept;                /* messages that have ended and can be replayed */
+    uint64_t replayed;            /* messages replayed since this start */
+    uint64_t workflows;           /* whose messages are numbered */
+    uint64_t workflow_numbers;    /* messages that got a number, since this start */
+    uint64_t workflows_forgotten; /* since this start */
+    uint64_t dead_bytes;          /* payload bytes of all dead letters */
 };
 /* The node's status. */
 AL_API int al_status_get(struct al_client *client, struct al_status_info *ret_status);

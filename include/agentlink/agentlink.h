@@ -59,5 +59,6 @@
 #include <agentlink/request.h>
 #include <agentlink/schedule.h>
 #include <agentlink/send.h>
+#include <agentlink/workflow.h>
 
 #endif

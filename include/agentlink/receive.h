@@ -71,7 +71,8 @@ struct al_delivery {
     uint32_t missing;     /* messages of this sender that were given up just before this one */
     const struct al_group_place *group; /* NULL, or where it stands in the group it came through:
                                            see groups.h; `seq` is then the group's sequence */
-    bool wants_parts; /* the sender takes the reply in parts: al_delivery_part() */
+    uint64_t workflow_seq; /* its number in its workflow, 0: it has none; see workflow.h */
+    bool wants_parts;      /* the sender takes the reply in parts: al_delivery_part() */
 };
 
 /* Waits for a message of any agent that is attached without a handler.

@@ -90,7 +90,7 @@ extern const struct ali_command ali_cmd_agents[], ali_cmd_send[], ali_cmd_recv[]
     ali_cmd_record[], ali_cmd_health[], ali_cmd_kinds[], ali_cmd_breakers[], ali_cmd_cancel[],
     ali_cmd_inbox[], ali_cmd_dlq[], ali_cmd_schedule[], ali_cmd_status[], ali_cmd_top[],
     ali_cmd_metrics[], ali_cmd_group[], ali_cmd_group_history[], ali_cmd_journal[], ali_cmd_bench[],
-    ali_cmd_kv[], ali_cmd_replay[];
+    ali_cmd_kv[], ali_cmd_replay[], ali_cmd_workflow[];
 /* Options of the program itself, accepted before and behind the command. */
 extern const struct ali_option ali_global_options[];
 
@@ -205,7 +205,8 @@ void ali_table_print(struct ali_table *table, const char *nothing);
 /* Prints if `print`, frees in any case. */
 void ali_table_end(struct ali_table *table, bool print, const char *nothing);
 
-/* ---- errors (say.c) --------------------------------------------------------------------------- */
+/* ---- errors (say.c) ---------------------------------------------------------------------------
+ */
 
 /* Prints "agentlink COMMAND: text" to stderr; text from outside must go through ali_safe. */
 __attribute__((format(printf, 2, 3))) void ali_say(const struct ali_cli *cli, const char *format,
@@ -226,7 +227,8 @@ void *ali_grow(void *ptr, size_t size);
  * exit_code, or 1 after a message when the output could not be written. */
 int ali_flush(const struct ali_cli *cli, int exit_code);
 
-/* ---- progress --------------------------------------------------------------------------------- */
+/* ---- progress ---------------------------------------------------------------------------------
+ */
 
 /* Rewrites one status line on stderr, at most ten times a second; nothing in a pipe. */
 __attribute__((format(printf, 2, 3))) void ali_progress(const struct ali_cli *cli,

@@ -320,6 +320,11 @@ static void put_node(const struct al_status_info *s)
         {"agentlink_messages_kept", "gauge", "Messages that have ended and can be replayed.",
          s->kept},
         {"agentlink_replayed_total", "counter", "Messages replayed.", s->replayed},
+        {"agentlink_workflows", "gauge", "Workflows whose messages are numbered.", s->workflows},
+        {"agentlink_workflow_numbers_total", "counter", "Messages that got a workflow number.",
+         s->workflow_numbers},
+        {"agentlink_workflows_forgotten_total", "counter", "Workflows forgotten.",
+         s->workflows_forgotten},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

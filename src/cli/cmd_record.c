@@ -49,6 +49,10 @@ static void print_record(struct ali_cli *cli, const struct al_record_info *recor
     put_text(table, "from", record->from);
     put_text(table, "to", record->to);
     put_text(table, "label", record->label);
+    if (record->workflow_seq) {
+        ali_table_key(table, "workflow number");
+        ali_table_count(table, record->workflow_seq);
+    }
     ali_table_key(table, "attempts");
     ali_table_count(table, record->attempts);
     put_time(table, "last attempt", record->last_attempt_ms);
@@ -69,6 +73,8 @@ static void print_record_json(struct ali_cli *cli, const struct al_record_info *
     json_object_set_new(object, "stream", ali_json_count(record->stream));
     json_object_set_new(object, "seq", ali_json_count(record->seq));
     json_object_set_new(object, "label", ali_json_text(record->label));
+    if (record->workflow_seq)
+        json_object_set_new(object, "workflow_seq", ali_json_count(record->workflow_seq));
     json_object_set_new(object, "state", json_string(al_record_state_name(record->state)));
     json_object_set_new(object, "attempts", ali_json_count(record->attempts));
     json_object_set_new(object, "last_attempt", ali_json_time(record->last_attempt_ms));

@@ -60,6 +60,8 @@ static void print_json(struct ali_cli *cli, const struct al_delivery *d)
 
     json_object_set_new(object, "attempt", ali_json_count(d->attempt));
     json_object_set_new(object, "redelivered", json_boolean(d->redelivered));
+    if (d->workflow_seq)
+        json_object_set_new(object, "workflow_seq", ali_json_count(d->workflow_seq));
     ali_json_print(cli, object);
 }
 

@@ -71,6 +71,7 @@ static int record_get(struct al_client *client, struct al_msg_record_get *m,
 {
     struct al_msg_record answer;
     struct al_frame frame;
+    struct al_str number;
     struct ali_ask ask;
     int r;
 
@@ -83,6 +84,11 @@ static int record_get(struct al_client *client, struct al_msg_record_get *m,
                                                  : -AL_E_PROTOCOL;
     if (r >= 0)
         r = record_new(&client->alloc, &answer, ret_record);
+    if (r >= 0 &&
+        al_ext_find(ali_ext_behind(frame.body, answer.attempts_log), AL_RECORD_EXT_WORKFLOW_SEQ,
+                    &number) &&
+        number.n == 8)
+        (*ret_record)->workflow_seq = al_get64(number.p);
     if (r < 0)
         ali_client_failed(r, NULL);
 out:

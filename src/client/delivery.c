@@ -27,7 +27,7 @@ static struct ali_delivery *take_block(struct ali_csession *session, size_t size
 static void fill_numbers(const struct ali_csession *session, const struct al_msg_deliver *m,
                          struct ali_delivery *delivery)
 {
-    struct al_str missing;
+    struct al_str missing, number;
 
     delivery->pub.message.priority = m->priority;
     delivery->pub.stream = m->stream;
@@ -40,6 +40,8 @@ static void fill_numbers(const struct ali_csession *session, const struct al_msg
     if (m->flags & AL_DELIVER_GAP &&
         al_ext_find(session->deliver_ext, AL_DELIVER_EXT_GAP, &missing) && missing.n == 2)
         delivery->pub.missing = al_get16(missing.p);
+    if (al_ext_find(session->deliver_ext, AL_DELIVER_EXT_WORKFLOW_SEQ, &number) && number.n == 8)
+        delivery->pub.workflow_seq = al_get64(number.p);
     al_buf_init(&delivery->parts, &session->config.alloc);
     delivery->lease = m->lease;
     delivery->lease_ms = m->lease_ms;

@@ -59,6 +59,7 @@ static void test_send_receive(void **state)
     assert_string_equal(d->message.content_type, "text/plain");
     assert_string_equal(d->message.correlation_id, "corr");
     assert_string_equal(d->message.workflow_id, "flow");
+    assert_int_equal(d->workflow_seq, 1);
     assert_string_equal(d->message.reply_to, "alice");
     assert_string_equal(d->message.traceparent, message.traceparent);
     assert_string_equal(d->message.tracestate, "");

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 from node import ROOT, program
 
-GUIDES = ["dead-letters", "groups", "request-reply", "scheduling", "streams"]
+GUIDES = ["dead-letters", "groups", "request-reply", "scheduling", "streams",
+          "workflow-sequences"]
 
 
 @pytest.mark.parametrize("guide", GUIDES)
