@@ -4,6 +4,7 @@
  * and the kernel happens here at a time that the seed decides. The rule that it must keep is the
  * gate: bytes of a SEND leave only when every record handed out before is durable. */
 #include "base/errors.h"
+#include "core/records.h"
 #include "ledger.h"
 #include "sim.h"
 #include <assert.h>
@@ -104,6 +105,8 @@ static void do_persist(struct sim *sim, const struct al_effect *effect)
         return;
     }
     d->lsn = effect->lsn;
+    if (effect->record_type == ALI_REC_COMMIT)
+        d->commit_lsn = effect->lsn;
     sim_breaker_record(sim, effect->record_type, payload);
     sim_tap_record(sim, effect->record_type);
     sim_shadow_add(sim, effect);
@@ -407,7 +410,7 @@ void sim_driver_stop(struct sim *sim)
 struct recovery {
     struct sim *sim;
     struct al_node *node;
-    uint64_t lsn;
+    uint64_t lsn, commit_end; /* commit_end: of the newest commit, the last record */
 };
 
 static int on_item(void *ctx, struct al_str item)
@@ -427,6 +430,7 @@ static int on_record(void *ctx, uint64_t lsn, uint16_t type, struct al_str paylo
 {
     struct recovery *rec = ctx;
     struct al_record_view view = {lsn, type, payload};
+    struct ali_rec_commit commit;
 
     if (lsn != rec->lsn + 1) {
         sim_fail(rec->sim, "recovery gives record %llu behind %llu", (unsigned long long)lsn,
@@ -434,6 +438,8 @@ static int on_record(void *ctx, uint64_t lsn, uint16_t type, struct al_str paylo
         return -AL_E_INVALID;
     }
     rec->lsn = lsn;
+    if (type == ALI_REC_COMMIT && ali_decode_rec_commit(payload, &commit) == 0)
+        rec->commit_end = lsn + commit.count;
     if (!sim_shadow_is(rec->sim, lsn, type, payload)) {
         sim_fail(rec->sim, "recovery gives record %llu with a content that was never written",
                  (unsigned long long)lsn);
@@ -468,6 +474,7 @@ int sim_recover(struct sim *sim, struct sim_disk *disk, struct al_store_report *
     if (!sim->failed && ret_report->last_lsn != rec.lsn)
         sim_fail(sim, "recovery reports last record %llu and gave %llu",
                  (unsigned long long)ret_report->last_lsn, (unsigned long long)rec.lsn);
+    sim->driver.half_commit = rec.lsn < rec.commit_end;
     *ret_node = rec.node;
     return 0;
 }
@@ -528,9 +535,11 @@ static void restart(struct sim *sim, uint32_t who, uint32_t generation)
                  (unsigned long long)d->durable_lsn, (unsigned long long)d->report.last_lsn);
         return;
     }
+    sim->tally.reached[SIM_REACHED_COMMIT_TORN] += d->half_commit;
     sim_shadow_truncate(sim, d->report.last_lsn);
     sim_letters_reset(sim);
     d->lsn = d->durable_lsn = d->sealed_lsn = d->report.last_lsn;
+    d->commit_lsn = 0;
     d->tick_at_ns = AL_NEVER_NS;
     d->take_scheduled = d->seal_scheduled = d->maintain_scheduled = d->disk_full = false;
     d->clean_scheduled = false;

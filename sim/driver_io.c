@@ -71,6 +71,10 @@ static void flush_batch(struct sim *sim, uint32_t who, uint32_t generation)
     if (!is_current(sim, generation))
         return;
     sim_faults_plan_cut(sim);
+    if (d->has_commit && sim->faults_on && sim->profile.power_cut_ms && sim_chance(sim, 250)) {
+        sim_disk_faults(sim->disk)->cut_after = 2; /* it is written, and not flushed */
+        sim_disk_faults(sim->disk)->cut_is_kill = false;
+    }
     r = al_store_flush(d->store, d->batch);
     if (sim_driver_background_error(sim, r, "flush: !"))
         return;
@@ -98,6 +102,7 @@ static void take_batch(struct sim *sim, bool seal)
             sim_driver_crash(sim, false, "the journal is poisoned: the node stops (exit 3)");
         return;
     }
+    d->has_commit = d->commit_lsn > d->durable_lsn;
     d->batch_lsn = d->lsn;
     sim_after(sim, sim_delay(sim, 30), flush_batch, 0, d->generation);
 }

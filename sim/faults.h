@@ -43,11 +43,12 @@ enum sim_fault {
 };
 
 /* X(symbol, text): situations that a range of seeds must reach, or its checks check nothing. */
-#define SIM_SITUATIONS(X)                                 \
-    X(PART, "part of a reply passed on")                  \
-    X(PARTS_END, "end of a reply in parts told")          \
-    X(PART_LATE, "part said under a lease that was lost") \
-    X(REPLAYED, "message replayed")                       \
+#define SIM_SITUATIONS(X)                                              \
+    X(PART, "part of a reply passed on")                               \
+    X(PARTS_END, "end of a reply in parts told")                       \
+    X(PART_LATE, "part said under a lease that was lost")              \
+    X(COMMIT_TORN, "start of the node with half a commit on the disk") \
+    X(REPLAYED, "message replayed")                                    \
     X(BEYOND, "replay refused, of more than is kept")
 
 enum sim_situation {

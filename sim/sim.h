@@ -172,6 +172,9 @@ struct sim_driver {
     uint64_t durable_lsn; /* as al_store_done said */
     uint64_t sealed_lsn;  /* durable before the newest batch: carried by it */
     uint64_t tick_at_ns;  /* of the tick that is scheduled */
+    uint64_t commit_lsn;  /* newest commit */
+    bool has_commit;      /* the batch that is out has one */
+    bool half_commit;     /* what was recovered last ends within a commit */
     bool take_scheduled, seal_scheduled, maintain_scheduled, clean_scheduled, disk_full;
     int poisoned;        /* what al_store_append said */
     uint64_t busy_at_ns; /* last time that there was something to write */

@@ -303,10 +303,14 @@ static bool is_member(const struct al_node *node, unsigned type)
            type == ALI_REC_GROUP_POST || type == ALI_REC_KV_SET || type == ALI_REC_KV_DELETE;
 }
 
+static int held_commit_apply(struct al_node *node);
+
 void ali_held_commit_drop(struct al_node *node)
 {
     struct ali_held_commit *held = &node->v.held;
 
+    if (held->active && AL_PLANT(node, COMMIT_HALVED))
+        (void)held_commit_apply(node);
     if (held->active)
         node->d.lsn = held->next_lsn - 1; /* its numbers are used up */
     held->active = false;
