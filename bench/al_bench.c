@@ -15,7 +15,6 @@
 
 #define TMPFS_ID    0x01021994
 #define BACKLOG     1000000u
-#define TIMERS      1000000u
 #define MEMORY_RUNS 3u /* memory does not vary */
 #define PAIRS_MAX   100u
 
@@ -50,7 +49,7 @@ static const char *const USAGE =
     "usage: al_bench [OPTION]... [WORKLOAD]...\n"
     "Measures agentlinkd in turns with a floor: the least that a durable broker has to do.\n"
     "\n"
-    "workloads: w1-win256 w1-win4096 w2 w3 w4 w5-group16 duplicates timers;\n"
+    "workloads: w1-win256 w1-win4096 w2 w3 w4 w5-group16 duplicates timers idle;\n"
     "           without any: all that have a bar\n"
     "  --pairs N       turns per workload (5; ratios that are quoted need 10)\n"
     "  --seconds S     length of one run (1.5)\n"
@@ -268,8 +267,8 @@ static void take_arguments(int argc, char **argv)
         take_option(option, optarg);
     options.names = optind < argc ? argv + optind : NULL;
     for (int i = optind; i < argc; i++) {
-        bool is_known =
-            !strcmp(argv[i], "w4") || !strcmp(argv[i], "duplicates") || !strcmp(argv[i], "timers");
+        bool is_known = !strcmp(argv[i], "w4") || !strcmp(argv[i], "duplicates") ||
+                        !strcmp(argv[i], "timers") || !strcmp(argv[i], "idle");
 
         for (size_t k = 0; k < sizeof(workloads) / sizeof(workloads[0]); k++)
             is_known |= !strcmp(argv[i], workloads[k].name);
@@ -298,7 +297,9 @@ int main(int argc, char **argv)
     if (is_named("duplicates"))
         ali_duplicates_measure(options.pairs);
     if (is_named("timers"))
-        ali_timers_measure(options.pairs, options.seconds, TIMERS);
+        ali_timers_measure(options.pairs, options.seconds);
+    if (is_named("idle"))
+        ali_idle_measure(options.pairs, options.seconds);
     missed = ali_report_bars(isatty(STDOUT_FILENO) != 0);
     return options.check && missed > 0 ? 1 : 0;
 }

@@ -218,6 +218,10 @@ struct bench_peer {
 };
 extern const struct bench_peer ali_peer_floor_tcp, ali_peer_floor_unix, ali_peer_agentlink;
 
+/* Makes streams between two agents, or groups, so that there are `count` of them. */
+void ali_make_streams(const struct bench_server *server, unsigned count);
+void ali_make_groups(const struct bench_server *server, unsigned count);
+
 /* Writes the payload of message `number`: number, time, random bytes. */
 static inline void ali_payload_write(uint8_t *out, size_t size, uint64_t number, uint64_t now_ns)
 {
@@ -258,8 +262,10 @@ int ali_floor_main(const char *address, const char *file);
 
 /* W4: memory, start, recovery; `repeats` times. */
 void ali_memory_measure(unsigned repeats, uint64_t backlog);
-/* W1 beside `timers` messages that wait for a time, against W1 without; `pairs` times. */
-void ali_timers_measure(unsigned pairs, double seconds, uint64_t timers);
+/* W1 beside a million messages that wait for a time, against W1 without; `pairs` times. */
+void ali_timers_measure(unsigned pairs, double seconds);
+/* The same beside 100,000 streams and 10,000 groups in which nothing happens, and their memory. */
+void ali_idle_measure(unsigned pairs, double seconds);
 /* W6: keyed sends against the same again, answered with the stored response; `pairs` times. */
 void ali_duplicates_measure(unsigned pairs);
 /* Prints the ratio rows of one workload. */

@@ -1,4 +1,4 @@
-/* memory.c - W4: resident memory, start, recovery; and W1 beside a million timers. */
+/* memory.c - W4: resident memory, start, recovery. */
 #include "bench.h"
 #include <errno.h>
 #include <stdio.h>
@@ -79,63 +79,4 @@ void ali_memory_measure(unsigned repeats, uint64_t backlog)
     ali_row_print_medians(W4, 256);
     ali_row_print_medians("w4-fill", 256);
     ali_row_print_medians("w4-drain", 256);
-}
-
-/* W1; again if others disturbed it. */
-static double run_undisturbed(const struct bench_server *server, const struct bench_load *load)
-{
-    for (unsigned attempt = 1;; attempt++) {
-        size_t before = ali_row_count();
-        double rate;
-
-        ali_wait_quiet();
-        rate = ali_run_load(server, load);
-        if (attempt == BENCH_ATTEMPTS || ali_row_last("other_cpu") <= BENCH_DISTURBED) {
-            ali_row_keep(before);
-            return rate;
-        }
-        ali_row_forget(before);
-    }
-}
-
-/* Two nodes that take turns: one with, one without the timers. */
-void ali_timers_measure(unsigned pairs, double seconds, uint64_t timers)
-{
-    struct bench_load load = {.workload = "w1-no-timers",
-                              .size = 256,
-                              .producers = 1,
-                              .window = 256,
-                              .seconds = seconds,
-                              .consume = true,
-                              .recipient = "consumer"};
-    struct bench_load fill = {.workload = "timers-fill",
-                              .size = 256,
-                              .producers = 1,
-                              .window = 4096,
-                              .messages = timers,
-                              .later = true,
-                              .recipient = "later"};
-    struct bench_server plain, busy;
-
-    ali_note("timers: filling");
-    ali_server_start(&plain, &ali_peer_agentlink);
-    ali_server_start(&busy, &ali_peer_agentlink);
-    ali_row_set_pair(0);
-    (void)ali_run_load(&busy, &fill);
-    ali_row_add(busy.peer->name, "w1-timers", 256, "rss_1M_timers", ali_rss_kib(busy.pid), "KiB");
-    for (unsigned i = 0; i < pairs; i++) {
-        double without, with;
-
-        ali_note("timers, pair %u of %u", i + 1, pairs);
-        ali_row_set_pair(i);
-        load.workload = "w1-no-timers";
-        without = run_undisturbed(&plain, &load);
-        load.workload = "w1-timers";
-        with = run_undisturbed(&busy, &load);
-        ali_row_add(busy.peer->name, "w1-timers", 256, "ratio_no_timers", with / without, "x");
-    }
-    ali_row_print_medians("w1-no-timers", 256);
-    ali_row_print_medians("w1-timers", 256);
-    ali_server_stop(&plain);
-    ali_server_stop(&busy);
 }

@@ -16,6 +16,7 @@
 #define LEASE_MS       60000u
 #define CHANNEL        1u
 #define MEMBER_REQUEST 1000u /* request number of the first member's ATTACH */
+#define MADE_AT_ONCE   256u
 #define KEY_SIZE       16u
 #define RESPONSE       "the response that a duplicate gets as well: its bytes never change"
 #define LATER_MS       (7ull * 24 * 3600 * 1000)
@@ -362,6 +363,77 @@ static void open_consumer(struct bench_link *link)
     }
     PUT(link, attach, &attach);
     (void)await(link, AL_MSG_ATTACHED);
+}
+
+/* ---- things that lie idle ---------------------------------------------------------------- */
+
+static struct bench_link *open_admin(const struct bench_server *server, struct bench_run *run)
+{
+    struct bench_link *link;
+
+    *run = (struct bench_run){.peer = server->peer};
+    link = ali_link_open(server->address, run);
+    if (!link)
+        ali_fail("agentlink: cannot connect to %s", server->address);
+    greet(link);
+    return link;
+}
+
+void ali_make_streams(const struct bench_server *server, unsigned count)
+{
+    struct al_msg_producer_open open = {.request = 2};
+    struct al_msg_producer_ready ready;
+    struct al_msg_channel_open channel = {.channel = CHANNEL,
+                                          .first_pseq = 1,
+                                          .priority = AL_PRIORITY_DEFAULT,
+                                          .from = al_str_c("idle-from"),
+                                          .to = al_str_c("idle-to")};
+    struct al_msg_channel_close close = {.channel = CHANNEL};
+    struct bench_run run;
+    struct bench_link *link = open_admin(server, &run);
+    char label[32];
+
+    add_agent(link, "idle-from");
+    add_agent(link, "idle-to");
+    PUT(link, producer_open, &open);
+    if (al_decode_producer_ready(await(link, AL_MSG_PRODUCER_READY), &ready) < 0)
+        ali_fail("agentlink: PRODUCER_READY is malformed");
+    channel.producer = ready.producer;
+    for (unsigned made = 0; made < count;) {
+        unsigned end = made + MADE_AT_ONCE < count ? made + MADE_AT_ONCE : count;
+
+        for (unsigned i = made; i < end; i++) {
+            snprintf(label, sizeof(label), "idle-%u", i);
+            channel.label = al_str_c(label);
+            PUT(link, channel_open, &channel);
+            PUT(link, channel_close, &close);
+        }
+        for (; made < end; made++)
+            (void)await(link, AL_MSG_CHANNEL_READY);
+    }
+    ali_link_close(link);
+}
+
+void ali_make_groups(const struct bench_server *server, unsigned count)
+{
+    struct bench_run run;
+    struct bench_link *link = open_admin(server, &run);
+    char name[AL_NAME_MAX];
+
+    for (unsigned made = 0; made < count;) {
+        unsigned end = made + MADE_AT_ONCE < count ? made + MADE_AT_ONCE : count;
+
+        for (unsigned i = made; i < end; i++) {
+            struct al_msg_group_add add = {.request = 1, .group = al_str_c(name)};
+
+            snprintf(name, sizeof(name), "group:idle-%u", i);
+            add.group = al_str_c(name);
+            PUT(link, group_add, &add);
+        }
+        for (; made < end; made++)
+            await_done(link, "add a group");
+    }
+    ali_link_close(link);
 }
 
 const struct bench_peer ali_peer_agentlink = {.name = "agentlink",

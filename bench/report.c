@@ -33,7 +33,10 @@ static const struct bar {
     {"w4-memory", 256, "recover_to_ready", NULL, 200, false, 1, "ms",
      "kill -9 with backlog to ready"},
     {"w6-duplicate", 256, "ratio_fresh", NULL, 1, true, 1, "x", "duplicate answered / fresh send"},
-    {"w1-timers", 256, "ratio_no_timers", NULL, 0.95, true, 1, "x", "W1 beside 1,000,000 timers"},
+    {"w1-timers", 256, "ratio_without", NULL, 0.95, true, 1, "x", "W1 beside 1,000,000 timers"},
+    {"w1-idle", 256, "ratio_without", NULL, 0.9, true, 1, "x", "W1 beside idle streams, groups"},
+    {"w1-idle", 256, "bytes_per_stream", NULL, 300, false, 1, "B", "memory, idle stream"},
+    {"w1-idle", 256, "bytes_per_group", NULL, 300, false, 1, "B", "memory, idle group"},
 };
 
 static const char *const FLOORS[] = {"floor-direct", "floor-direct-unix"};
