@@ -3,7 +3,8 @@
  * A busy node has a few connections with much to say and thousands with nothing. So a connection
  * borrows a buffer when bytes come and gives it back when they are gone; the stock hands the same
  * warm memory to the next one. Sizes go in steps of four, bigger ones come straight from the
- * allocator and go straight back. */
+ * allocator and go straight back. What is kept beyond a small stock goes back as well once it has
+ * not been wanted for a moment (turn.c). */
 #include "base/errors.h"
 #include "node/runner_internal.h"
 
@@ -69,13 +70,27 @@ static void give(struct ali_buffers *stock, void *p, size_t cap)
 
     if (!p)
         return;
-    if (class_index == ALI_BUFFER_CLASSES || stock->kept_bytes + cap > ALI_BUFFERS_KEPT) {
+    if (class_index == ALI_BUFFER_CLASSES || stock->kept_bytes + cap > ALI_BUFFERS_KEPT_MAX) {
         al_alloc_free(stock->alloc, p, cap);
         return;
     }
     spare->next = stock->free_lists[class_index];
     stock->free_lists[class_index] = spare;
     stock->kept_bytes += cap;
+    stock->is_pressed |= stock->kept_bytes > ALI_BUFFERS_KEPT;
+}
+
+void ali_buffers_trim(struct ali_buffers *stock, size_t kept_max)
+{
+    for (unsigned i = ALI_BUFFER_CLASSES; i-- > 0;) {
+        while (stock->free_lists[i] && stock->kept_bytes > kept_max) {
+            struct ali_spare *p = stock->free_lists[i];
+
+            stock->free_lists[i] = p->next;
+            stock->kept_bytes -= class_bytes(i);
+            al_alloc_free(stock->alloc, p, class_bytes(i));
+        }
+    }
 }
 
 int ali_buffer_reserve(struct ali_buffers *stock, struct ali_buffer *buf, size_t more)

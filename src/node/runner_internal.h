@@ -37,8 +37,12 @@
 #define ALI_OUTPUT_HOG       (4u << 20)
 /* The core does not run further ahead of the disk than this. */
 #define ALI_BATCH_MAX (8u << 20)
-/* Free buffers kept for reuse. */
+/* Free buffers kept for reuse: so much always, so much while there is that much to do. A message to
+ * a group of 16 is written 16 times; what 256 of them need is more than a mebibyte in a turn, and
+ * taking fresh pages for it every time costs a third of the processor that a copy costs. */
 #define ALI_BUFFERS_KEPT     (2u << 20)
+#define ALI_BUFFERS_KEPT_MAX (8u << 20)
+#define ALI_WARM_NS          (200 * AL_NS_PER_MS) /* after the last turn with that much to do */
 #define ALI_SEAL_IDLE_NS     (100 * AL_NS_PER_MS)
 #define ALI_STOP_NS          (5 * AL_NS_PER_SEC)
 #define ALI_CLOSE_LINGER_NS  (5 * AL_NS_PER_SEC)
@@ -48,7 +52,7 @@
 
 /* ---- buffers.c --------------------------------------------------------------------------- */
 
-#define ALI_BUFFER_CLASSES 5 /* 4 KiB, 16 KiB, 64 KiB, 256 KiB, 1 MiB */
+#define ALI_BUFFER_CLASSES 6 /* 4 KiB, 16 KiB, 64 KiB, 256 KiB, 1 MiB, 4 MiB */
 
 /* Bytes of one connection: data[begin, end) is in use. Without content it holds no memory. */
 struct ali_buffer {
@@ -66,12 +70,15 @@ struct ali_buffers {
     const struct al_alloc *alloc;
     struct ali_spare *free_lists[ALI_BUFFER_CLASSES];
     size_t kept_bytes;
+    bool is_pressed; /* there was more to do than ALI_BUFFERS_KEPT is for; cleared by the user */
 };
 
 /* An empty stock. */
 void ali_buffers_init(struct ali_buffers *stock, const struct al_alloc *alloc);
 /* Frees what was kept; no buffer may be in use. */
 void ali_buffers_deinit(struct ali_buffers *stock);
+/* Frees the largest until no more than so much is kept. */
+void ali_buffers_trim(struct ali_buffers *stock, size_t kept_max);
 /* Bytes that wait in the buffer. */
 static inline size_t ali_buffer_size(const struct ali_buffer *buf)
 {
@@ -315,6 +322,7 @@ struct al_runner {
     struct ali_counters counters;
 
     struct ali_buffers buffers;
+    uint64_t warm_until_ns;           /* mono: large buffers are kept until then */
     uint8_t *input;                   /* ALI_INPUT_BYTES, shared by all connections */
     size_t input_bytes, output_bytes; /* of all connections */
 

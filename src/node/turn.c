@@ -9,8 +9,9 @@
 #include "wire/messages.h"
 #include <stdio.h>
 
-/* Effects keep their memory from turn to turn up to this much. */
-#define EFFECTS_KEPT_BYTES (1u << 20)
+/* Effects keep their memory from turn to turn: so much always, so much while they need it. */
+#define EFFECTS_KEPT_BYTES     (1u << 20)
+#define EFFECTS_KEPT_MAX_BYTES (8u << 20)
 /* Written as a snapshot at a clean stop if there is more than this to replay. */
 #define STOP_SNAPSHOT_BYTES (1u << 20)
 
@@ -133,6 +134,7 @@ void ali_runner_step(struct al_runner *runner, struct al_event *event)
     if (runner->result)
         return;
     rc = al_node_step(runner->node, event, &runner->effects);
+    runner->buffers.is_pressed |= runner->effects.data.size > EFFECTS_KEPT_BYTES;
     runner->counters.steps++;
     if (rc)
         ali_runner_fail(runner, rc,
@@ -142,12 +144,31 @@ void ali_runner_step(struct al_runner *runner, struct al_event *event)
         ali_runner_effects(runner);
 }
 
-static void effects_shrink(struct al_runner *runner)
+/* True if more memory is kept than an idle node should have. */
+static bool is_warm(const struct al_runner *runner)
 {
-    if (runner->effects.data.cap <= EFFECTS_KEPT_BYTES)
+    return runner->effects.data.cap > EFFECTS_KEPT_BYTES ||
+           runner->buffers.kept_bytes > ALI_BUFFERS_KEPT;
+}
+
+/* Before a sleep: gives back what was not needed for a moment. */
+static void cool_down(struct al_runner *runner)
+{
+    uint64_t now_ns;
+
+    if (!is_warm(runner))
         return;
-    al_effects_deinit(&runner->effects);
-    al_effects_init(&runner->effects, &runner->alloc);
+    now_ns = al_clock_mono_ns();
+    if (runner->buffers.is_pressed)
+        runner->warm_until_ns = now_ns + ALI_WARM_NS;
+    runner->buffers.is_pressed = false;
+    if (now_ns >= runner->warm_until_ns)
+        ali_buffers_trim(&runner->buffers, ALI_BUFFERS_KEPT);
+    if (runner->effects.data.cap > EFFECTS_KEPT_MAX_BYTES ||
+        (runner->effects.data.cap > EFFECTS_KEPT_BYTES && now_ns >= runner->warm_until_ns)) {
+        al_effects_deinit(&runner->effects);
+        al_effects_init(&runner->effects, &runner->alloc);
+    }
 }
 
 /* ---- what a turn looks at ---------------------------------------------------------------- */
@@ -228,6 +249,8 @@ static uint64_t deadline_ns(const struct al_runner *runner)
         return 0;
     deadline = earlier(deadline, ali_journal_deadline_ns(runner));
     deadline = earlier(deadline, ali_upkeep_deadline_ns(runner));
+    if (is_warm(runner))
+        deadline = earlier(deadline, runner->warm_until_ns);
     if (runner->accept_retry_ns)
         deadline = earlier(deadline, runner->accept_retry_ns);
     if (runner->closing_count > 0)
@@ -251,6 +274,7 @@ static int wait_for_work(struct al_runner *runner, bool busy)
     int count;
 
     if (!busy) {
+        cool_down(runner);
         deadline = deadline_ns(runner);
         now_ns = al_clock_mono_ns();
         if (deadline == AL_NEVER_NS)
@@ -261,12 +285,10 @@ static int wait_for_work(struct al_runner *runner, bool busy)
     if (timeout_ns == 0)
         return al_loop_wait(&runner->loop, 0);
     al_doorbell_arm(&runner->bell);
-    if (has_mail(runner)) {
+    if (has_mail(runner))
         timeout_ns = 0;
-    } else {
+    else
         runner->counters.sleeps++;
-        effects_shrink(runner);
-    }
     count = al_loop_wait(&runner->loop, timeout_ns);
     al_doorbell_disarm(&runner->bell);
     return count;

@@ -4,7 +4,7 @@
  * test speaks the protocol over the socket pairs of al_runner_connect. */
 #include "base/errors.h"
 #include "base/limits.h"
-#include "node/runner.h"
+#include "node/runner_internal.h"
 #include "os/clock.h"
 #include "os/memory.h"
 #include "support.h"
@@ -560,6 +560,36 @@ static void idle_node_seals_once(void **state)
     client_close(&client);
 }
 
+/* ---- the stock of buffers ------------------------------------------------------------------- */
+
+static void stock_keeps_while_it_is_wanted_and_gives_back(void **state)
+{
+    struct ali_buffer bufs[8] = {0};
+    struct ali_buffers stock;
+    struct al_test_alloc test;
+
+    (void)state;
+    al_test_alloc_init(&test);
+    ali_buffers_init(&stock, &test.alloc);
+    assert_int_equal(ali_buffer_reserve(&stock, &bufs[0], 3u << 20), 0);
+    ali_buffer_drop(&stock, &bufs[0]);
+    assert_int_equal(stock.kept_bytes, test.live_bytes); /* the next one gets it warm */
+    assert_true(stock.kept_bytes > ALI_BUFFERS_KEPT && stock.is_pressed);
+    assert_int_equal(ali_buffer_reserve(&stock, &bufs[0], 3u << 20), 0);
+    assert_int_equal(stock.kept_bytes, 0);
+    for (unsigned i = 1; i < 8; i++)
+        assert_int_equal(ali_buffer_reserve(&stock, &bufs[i], 1u << 20), 0);
+    for (unsigned i = 0; i < 8; i++)
+        ali_buffer_drop(&stock, &bufs[i]);
+    assert_true(stock.kept_bytes <= ALI_BUFFERS_KEPT_MAX);
+    assert_int_equal(stock.kept_bytes, test.live_bytes);
+    ali_buffers_trim(&stock, ALI_BUFFERS_KEPT);
+    assert_true(stock.kept_bytes > 0 && stock.kept_bytes <= ALI_BUFFERS_KEPT);
+    assert_int_equal(stock.kept_bytes, test.live_bytes);
+    ali_buffers_deinit(&stock);
+    assert_int_equal(test.live_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -571,6 +601,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stop_drains, set_up, tear_down),
         cmocka_unit_test_setup_teardown(connections_come_and_go, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle_node_seals_once, set_up, tear_down),
+        cmocka_unit_test(stock_keeps_while_it_is_wanted_and_gives_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
