@@ -292,7 +292,8 @@ static void fill_slice(struct ali_group *group, const struct ali_rec_group_post 
         (group->d.keep_ms && r->wall_ms > last->first_ms + group->d.keep_ms / AL_GROUP_SLICES) ||
         (group->d.keep_count && r->seq - last->first_seq > group->d.keep_count / AL_GROUP_SLICES) ||
         (group->d.keep_bytes && last->bytes > group->d.keep_bytes / AL_GROUP_SLICES)) {
-        last = &group->d.slices[group->d.slice_count++]; /* reserved */
+        assert(group->d.slices && count < group->d.slice_cap); /* reserved */
+        last = &group->d.slices[group->d.slice_count++];
         *last = (struct ali_slice){.first_seq = r->seq, .first_ms = r->wall_ms};
     }
     last->bytes += r->envelope.n;
