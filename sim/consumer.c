@@ -403,6 +403,8 @@ static void on_deliver(struct sim *sim, struct sim_client *client, const struct 
     if (!sim_group_told_deliver(sim, c->agent, frame, m) &&
         !sim_schedule_told_deliver(sim, c->agent, m))
         sim_told_deliver(sim, m);
+    if (!sim->failed)
+        sim_workflow_told_deliver(sim, frame, m);
     if (sim->failed || al_decode_envelope(m->envelope, &envelope) < 0)
         return;
     if (m->seq == 0) { /* volatile: only its credit goes back */

@@ -398,7 +398,8 @@ bool sim_group_told_letter(struct sim *sim, const struct al_msg_dlq_row *m)
     return true;
 }
 
-/* ---- the end at all members ------------------------------------------------------------------- */
+/* ---- the end at all members -------------------------------------------------------------------
+ */
 
 static const struct sim_slot *slot_of(const struct sim *sim, uint32_t group, uint32_t agent,
                                       uint64_t seq)

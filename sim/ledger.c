@@ -30,6 +30,7 @@ void sim_ledger_free(struct sim_ledger *ledger)
     for (uint32_t g = 0; g < SIM_GROUPS; g++)
         free(ledger->groups[g].entries);
     free(ledger->firings);
+    sim_workflows_free(ledger);
     sim_letters_free(ledger->dead);
     free(ledger->pending);
     free(ledger->said);
@@ -85,6 +86,8 @@ void sim_message_envelope(const struct sim *sim, const struct sim_message *messa
     uint64_t seed = sim_mix64(sim->seed ^ (message->key ? message->key * 977u + message->body
                                                         : message->number + 1000003u));
     static const uint8_t wants_parts[] = {AL_EXT_PARTS, 0, 1, 0, '1'};
+    uint32_t flow = sim_workflow_of(message);
+    uint8_t ext[24];
     char key[16];
     uint8_t *payload = sim_xrealloc(NULL, message->size + 8);
     size_t size;
@@ -100,6 +103,18 @@ void sim_message_envelope(const struct sim *sim, const struct sim_message *messa
     m.content_type = al_str_c("application/octet-stream");
     if (message->wants_parts)
         m.ext = al_str_of(wants_parts, sizeof(wants_parts));
+    if (flow != SIM_NONE) {
+        struct al_str space;
+        uint32_t n = m.ext.n;
+        char id[8];
+
+        sim_workflow_name(flow, &space, id);
+        memcpy(ext, wants_parts, n);
+        al_put16(ext + n, AL_EXT_WORKFLOW_ID);
+        al_put16(ext + n + 2, (uint16_t)strlen(id));
+        memcpy(ext + n + 4, id, strlen(id));
+        m.ext = al_str_of(ext, n + 4 + strlen(id));
+    }
     m.payload = al_str_of(payload, message->size);
     size = al_size_envelope(&m);
     al_buf_clear(ret_envelope);

@@ -34,6 +34,7 @@ struct sim_message {
     /* gaps */
     uint32_t follows;        /* number + 1 of the one before on its channel; 0: none */
     bool given_up;           /* its sender was told GAP_CLOSED */
+    uint64_t workflow_seq;   /* with which it was delivered, 0: not yet */
     bool delivered;          /* a client got it */
     uint32_t missing_before; /* as it was told */
     uint64_t group_seq;      /* to a group: where somebody saw it, 0 */
@@ -185,6 +186,15 @@ struct sim_retained {
     uint64_t on_ns, off_ns;        /* off_ns: all that ended before was to be forgotten, 0 */
 };
 
+/* What a client was told of a workflow: workflow_account.c. */
+#define SIM_FLOWS 6u /* three in each of two namespaces */
+struct sim_flow {
+    uint32_t *messages; /* by number: message + 1 that was delivered with it, 0 */
+    uint8_t *states;    /* by number: as the node said at the end */
+    uint64_t cap;
+    struct al_msg_workflow_row row;
+};
+
 struct sim_ledger {
     struct sim_message *messages;
     uint32_t message_count, message_cap;
@@ -201,6 +211,7 @@ struct sim_ledger {
     struct sim_breaker breakers[SIM_AGENTS];
     uint64_t breakers_opened;
     struct sim_letters *dead; /* letters.c */
+    struct sim_flow flows[SIM_FLOWS];
     uint32_t tap_generation;
     struct { /* SETTLE frames that are not answered yet */
         uint32_t conn, request, message;
@@ -306,6 +317,25 @@ void sim_letters_notice(struct sim *sim, const struct al_effect *effect);
 void sim_letters_check(struct sim *sim);
 /* A frame goes out. */
 void sim_letters_tap(struct sim *sim, const struct al_frame *frame);
+
+/* ---- workflow_account.c: numbers of messages with a workflow id ---------------------------------
+ */
+
+/* The workflow of a message, SIM_NONE: it has none. */
+uint32_t sim_workflow_of(const struct sim_message *message);
+/* Its namespace and id. */
+void sim_workflow_name(uint32_t flow, struct al_str *ret_space, char ret_id[8]);
+/* A delivery came: it has a number if its message has a workflow, always the same, nobody else's.
+ */
+void sim_workflow_told_deliver(struct sim *sim, const struct al_frame *frame,
+                               const struct al_msg_deliver *m);
+/* What the node says at the end; a new account begins. */
+void sim_workflow_told_nothing(struct sim *sim);
+void sim_workflow_told_row(struct sim *sim, uint32_t flow, const struct al_msg_workflow_row *m);
+void sim_workflow_told_range(struct sim *sim, uint32_t flow, const struct al_msg_workflow_range *m);
+/* The journal has dense numbers, and what the node said of each is what its records say. */
+void sim_workflow_account(struct sim *sim);
+void sim_workflows_free(struct sim_ledger *ledger);
 
 /* ---- cancel.c: messages that are taken back ------------------------------------------------- */
 

@@ -120,13 +120,25 @@ static uint32_t size_of(struct al_str envelope)
     return al_decode_envelope(envelope, &e) == 0 ? e.payload.n : 0;
 }
 
+/* A message with a number is one like any other. */
+static void strip_number(unsigned *type, struct al_str *payload)
+{
+    if (*type != ALI_REC_NUMBERED || payload->n < ALI_NUMBERED_HEAD)
+        return;
+    *type = ALI_REC_PUBLISH;
+    payload->p += ALI_NUMBERED_HEAD;
+    payload->n -= ALI_NUMBERED_HEAD;
+}
+
 /* A scheduled message, which this LSN admitted, is due. */
 static void on_due(struct sim *sim, const struct ali_rec_due *r)
 {
     const struct sim_record *record = &sim->shadow.list[r->delayed - 1];
     struct al_str payload = al_str_of(sim->shadow.bytes.data + record->offset, record->size);
+    unsigned type = record->type;
     struct ali_rec_publish first;
 
+    strip_number(&type, &payload);
     if (ali_decode_rec_publish(payload, &first) == 0)
         place_at(line_at(&sim->ledger->dead->streams, first.stream), r->seq)->bytes =
             size_of(first.envelope);
@@ -232,6 +244,7 @@ static void take(struct sim *sim, unsigned type, struct al_str payload, bool liv
     struct sim_letters *l = sim->ledger->dead;
     union record r;
 
+    strip_number(&type, &payload);
     if (type == ALI_REC_STREAM_OPEN && ali_decode_rec_stream_open(payload, &r.open) == 0) {
         struct line *line = line_at(&l->streams, r.open.stream);
 

@@ -416,6 +416,8 @@ static void liveness(struct sim *sim)
         sim_final_account(sim);
         sim_lossy_account(sim);
         sim_schedule_account(sim);
+        if (!sim->failed)
+            sim_workflow_account(sim);
     }
     account_groups(sim);
     end_replays(sim);

@@ -18,7 +18,8 @@ struct question {
     uint64_t asked_ns;
 };
 
-enum audit { AUDIT_NO, AUDIT_LETTERS, AUDIT_RECORDS, AUDIT_DONE };
+enum audit { AUDIT_NO, AUDIT_LETTERS, AUDIT_RECORDS, AUDIT_FLOWS, AUDIT_DONE };
+#define FLOW_PAGE 7u /* ranges asked for at one time */
 
 struct tool {
     struct question open[WINDOW];
@@ -32,6 +33,8 @@ struct tool {
     bool page_open;
     uint32_t page_rows;
     bool wants_letters;
+    uint32_t flow;       /* workflow that is asked about */
+    uint64_t flow_first; /* paging */
 };
 
 static void tool_init(struct sim *sim, struct sim_client *client)
@@ -310,6 +313,9 @@ void sim_tool_audit(struct sim *sim, struct sim_client *client)
     t->next_message = 0;
     t->page_open = false;
     t->wants_letters = true;
+    t->flow = 0;
+    t->flow_first = 0;
+    sim_workflow_told_nothing(sim);
     sim_client_wake(sim, client, 0);
 }
 
@@ -326,6 +332,36 @@ uint64_t sim_tool_asked_ns(const struct sim_client *client)
 uint64_t sim_tool_pending(const struct sim_client *client)
 {
     return ((const struct tool *)client->role_state)->pending;
+}
+
+static void ask_flow(struct sim *sim, struct sim_client *client)
+{
+    struct tool *t = client->role_state;
+    struct question *q = ask(client, AL_MSG_WORKFLOW_GET);
+    struct al_msg_workflow_get m = {.limit = FLOW_PAGE, .first = t->flow_first};
+    char id[8];
+
+    sim_workflow_name(t->flow, &m.space, id);
+    m.workflow = al_str_c(id);
+    m.request = q->request;
+    SIM_PUT(sim, client, workflow_get, &m);
+}
+
+static void on_flow(struct sim *sim, struct sim_client *client, const struct al_frame *frame)
+{
+    struct tool *t = client->role_state;
+    struct al_msg_workflow_row row;
+    struct al_msg_workflow_range range;
+
+    if (t->audit != AUDIT_FLOWS)
+        return;
+    if (frame->type == AL_MSG_WORKFLOW_ROW) {
+        if (SIM_GET(sim, frame, workflow_row, &row) && !t->flow_first)
+            sim_workflow_told_row(sim, t->flow, &row);
+    } else if (SIM_GET(sim, frame, workflow_range, &range)) {
+        t->flow_first = range.last + 1;
+        sim_workflow_told_range(sim, t->flow, &range);
+    }
 }
 
 static void go_on(struct sim *sim, struct sim_client *client)
@@ -353,7 +389,13 @@ static void go_on(struct sim *sim, struct sim_client *client)
         t->next_message++;
     }
     if (t->audit == AUDIT_RECORDS && is_quiet(t))
-        t->audit = AUDIT_DONE;
+        t->audit = AUDIT_FLOWS;
+    if (t->audit == AUDIT_FLOWS && is_quiet(t)) {
+        if (t->flow == SIM_FLOWS)
+            t->audit = AUDIT_DONE;
+        else
+            ask_flow(sim, client);
+    }
 }
 
 static void page_done(struct tool *t)
@@ -401,6 +443,10 @@ static void on_done(struct sim *sim, struct sim_client *client, const struct al_
         sim_told_settled(sim, &sim->ledger->messages[q->message], q->action);
     else if (q->type == AL_MSG_DLQ_LIST)
         t->page_open = false;
+    else if (q->type == AL_MSG_WORKFLOW_GET && (m->code || m->count < FLOW_PAGE)) {
+        t->flow++;
+        t->flow_first = 0;
+    }
     q->request = 0;
 }
 
@@ -455,6 +501,10 @@ static void tool_frame(struct sim *sim, struct sim_client *client, const struct 
     case AL_MSG_DLQ_ROW:
         if (SIM_GET(sim, frame, dlq_row, &m.row))
             on_row(sim, client, &m.row);
+        break;
+    case AL_MSG_WORKFLOW_ROW:
+    case AL_MSG_WORKFLOW_RANGE:
+        on_flow(sim, client, frame);
         break;
     case AL_MSG_DONE:
         if (SIM_GET(sim, frame, done, &m.done))

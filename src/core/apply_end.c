@@ -371,7 +371,8 @@ void ali_apply_redrive(struct al_node *node, uint64_t lsn, const struct ali_rec_
 
     (void)lsn;
     ali_touch(node, ALI_PART_STREAM, letter.d.stream, &stream->object);
-    ali_number_move(node, letter.d.stream, r->seq, letter.d.stream, r->old_seq);
+    if (!AL_PLANT(node, WORKFLOW_REDRIVE_LOST))
+        ali_number_move(node, letter.d.stream, r->seq, letter.d.stream, r->old_seq);
     ali_letter_remove(node, ref, AL_PLANT(node, LIVE_UNCOUNTED));
     ali_runs_push(&stream->d.runs, letter.d.lsn); /* the reference to the body goes over */
     ali_agent_at(node, stream->d.to)->inbox->d.pending++;

@@ -58,6 +58,9 @@
     X(RETAIN_REACH, "retain-reach", "snapshots forget how far back a history reaches")             \
     X(RETAIN_CARRY, "retain-carry", "carrying a kept message forward leaves it where it was")      \
     X(REPLAY_RISING, "replay-rising", "a replay leaves out what was carried forward")              \
+    X(WORKFLOW_DEAD_DONE, "workflow-dead-done", "a dead letter counts as processed in a workflow") \
+    X(WORKFLOW_RESTARTS, "workflow-restarts", "snapshots leave a quiet workflow one number short") \
+    X(WORKFLOW_REDRIVE_LOST, "workflow-redrive-lost", "a redriven message has lost its number")    \
     X(KEY_FORGOTTEN, "key-forgotten", "snapshots garble idempotency keys")
 
 /* Number of the bit in al_node_config.plants. */

@@ -261,18 +261,19 @@ static void set_state(struct al_node *node, uint64_t id, uint32_t number, unsign
     ali_number_set(node, workflow, number, state);
 }
 
-static unsigned number_state(uint8_t state)
+static unsigned number_state(const struct al_node *node, uint8_t state)
 {
     switch (state) {
     case AL_STATE_FAILED:
         return ALI_NUMBER_FAILED;
     case AL_STATE_DEAD:
-        return ALI_NUMBER_DEAD;
+        return AL_PLANT(node, WORKFLOW_DEAD_DONE) ? ALI_NUMBER_PROCESSED : ALI_NUMBER_DEAD;
     case AL_STATE_EXPIRED:
         return ALI_NUMBER_EXPIRED;
     case AL_STATE_CANCELLED:
         return ALI_NUMBER_CANCELLED;
     default:
+        (void)node;
         return ALI_NUMBER_PROCESSED;
     }
 }
@@ -305,7 +306,7 @@ uint32_t ali_number_end(struct al_node *node, ali_ref stream_ref, uint64_t seq, 
     if (!run)
         return 0;
     number = run->number + (uint32_t)(seq - run->seq);
-    set_state(node, run->workflow, number, number_state(state));
+    set_state(node, run->workflow, number, number_state(node, state));
     ref = ali_find_workflow(node, run->workflow);
     if (ref != AL_REF_NONE)
         ali_workflow_at(node, ref)->d.used_ms = wall_ms;

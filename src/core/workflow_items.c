@@ -35,6 +35,8 @@ int ali_workflow_put(const struct al_node *node, const struct ali_workflow *work
         .name = al_str_of(workflow->d.name + workflow->d.space_size, workflow->d.name_size)};
     int r;
 
+    if (AL_PLANT(node, WORKFLOW_RESTARTS) && item.allocated && !workflow->d.block_count)
+        item.allocated--;
     al_buf_init(&blocks, &node->alloc);
     r = put_blocks(workflow, &blocks);
     item.blocks = al_str_of(blocks.data, blocks.size);
