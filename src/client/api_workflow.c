@@ -96,6 +96,14 @@ int al_workflow_get(struct al_client *client, const char *space, const char *wor
     return 0;
 }
 
+/* Texts in rows stand in the frame without NUL: copies them to `room`. */
+static const char *text_at(char room[256], struct al_str text)
+{
+    uint8_t *at = (uint8_t *)room;
+
+    return ali_text_copy(&at, text);
+}
+
 int al_workflow_list(struct al_client *client, const char *space, al_workflow_fn *fn, void *ctx)
 {
     struct al_msg_workflow_list m = {.limit = PAGE, .space = al_str_c(space)};
@@ -105,7 +113,7 @@ int al_workflow_list(struct al_client *client, const char *space, al_workflow_fn
     while (r == 0 && more) {
         struct al_msg_workflow_row row = {0};
         struct al_workflow_info info;
-        char texts[2][256];
+        char space_text[256], id_text[256];
         struct al_frame frame;
         struct ali_ask ask;
 
@@ -113,8 +121,6 @@ int al_workflow_list(struct al_client *client, const char *space, al_workflow_fn
         m.request = ali_ask_number(&ask);
         r = ali_ask_end(&ask, al_put_workflow_list(&ask.request.frame, &m));
         while (r == 0 && ali_ask_row(&ask, AL_MSG_WORKFLOW_ROW, &frame)) {
-            uint8_t *room[2] = {(uint8_t *)texts[0], (uint8_t *)texts[1]};
-
             r = al_decode_workflow_row(frame.body, &row);
             if (r < 0) {
                 ali_client_failed(r, NULL);
@@ -122,8 +128,8 @@ int al_workflow_list(struct al_client *client, const char *space, al_workflow_fn
             }
             m.after = row.number;
             fill_info(&row, &info);
-            info.space = ali_text_copy(&room[0], row.space);
-            info.workflow_id = ali_text_copy(&room[1], row.workflow);
+            info.space = text_at(space_text, row.space);
+            info.workflow_id = text_at(id_text, row.workflow);
             r = fn(ctx, &info);
         }
         more = ask.request.count == PAGE;
