@@ -63,6 +63,7 @@ void sim_retain_asked(struct sim *sim, uint32_t agent, const struct sim_limits *
 {
     struct sim_retained *r = &sim->ledger->retained[agent];
 
+    r->is_sure = false;
     if (!limits->count) {
         r->is_on = false;
         return;
@@ -73,7 +74,6 @@ void sim_retain_asked(struct sim *sim, uint32_t agent, const struct sim_limits *
     r->most =
         (struct sim_limits){most(r->most.count, limits->count), most(r->most.bytes, limits->bytes),
                             most(r->most.age_ms, limits->age_ms)};
-    r->is_sure = false;
     push_out_all(sim, agent);
 }
 
