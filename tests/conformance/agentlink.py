@@ -480,7 +480,8 @@ class Connection:
                                          "METRICS_ROW", "KIND_ROW", "BREAKER_ROW",
                                          "SCHEDULE_ROW", "KV_ROW", "FIGURES", "HEALTH_ROW",
                                          "ALERT_ROW", "GROUP_ROW", "GROUP_MEMBER",
-                                         "GROUP_ENTRY", timeout=timeout,
+                                         "GROUP_ENTRY", "WORKFLOW_ROW", "WORKFLOW_RANGE",
+                                         timeout=timeout,
                                          where=lambda v: v["request"] == request)
             if name_in == "DONE":
                 if frame["code"]:
