@@ -65,6 +65,8 @@ struct sim_slot {
     uint32_t tap_generation, attach;
     uint64_t lease;
     bool lease_void, out, acked;
+    bool void_out;               /* it was out when a NACK made its lease void */
+    uint64_t void_step;          /* step in which that was, 0: it was void before */
     uint8_t pending;             /* statuses of acks in this step, not refused yet */
     uint64_t given_ns, lease_ns; /* when it was given out, and for how long at least */
     uint8_t tries;               /* good settlements that came in that step */
@@ -93,6 +95,7 @@ struct sim_stream {
     uint32_t slot_cap;
     uint64_t last_seq, max_started, max_out;
     uint64_t conn_seq;        /* newest given out on the receiver's connection of now */
+    uint64_t void_conn_seq;   /* that before the newest NACK */
     bool temp;                /* the tap: of the group that comes and goes */
     uint32_t gone_generation; /* of the tap: the group was removed since the node's last start */
 };

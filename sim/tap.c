@@ -43,11 +43,31 @@ static void not_out(struct sim *sim, const struct sim_stream *stream, struct sim
 /* Leases of the stream from seq on no longer count. */
 static void void_from(struct sim *sim, struct sim_stream *stream, uint64_t seq)
 {
+    stream->void_conn_seq = stream->conn_seq;
     if (stream->conn_seq >= seq)
         stream->conn_seq = seq - 1;
     for (; seq <= stream->max_out && seq < stream->slot_cap; seq++) {
-        not_out(sim, stream, &stream->slots[seq]);
-        stream->slots[seq].lease_void = true;
+        struct sim_slot *slot = &stream->slots[seq];
+
+        slot->void_step = slot->lease_void ? 0 : sim->step;
+        slot->void_out = slot->out;
+        not_out(sim, stream, slot);
+        slot->lease_void = true;
+    }
+}
+
+/* Memory was missing for the NACK that made them void in this step: they count as before. */
+static void unvoid_from(struct sim *sim, struct sim_stream *stream, uint64_t seq)
+{
+    stream->conn_seq = stream->void_conn_seq;
+    for (; seq <= stream->max_out && seq < stream->slot_cap; seq++) {
+        struct sim_slot *slot = &stream->slots[seq];
+
+        if (slot->tap_generation != sim->ledger->tap_generation || slot->void_step != sim->step)
+            continue;
+        slot->lease_void = false;
+        slot->out = slot->void_out;
+        sim->ledger->inboxes[stream->to].out += slot->out;
     }
 }
 
@@ -147,8 +167,12 @@ static void up_ack(struct sim *sim, const struct al_msg_ack *m)
     note_good(sim, m->stream, m->seq, m->status);
     sim_parts_acked(&stream->slots[m->seq], m);
     for (uint64_t seq = m->seq - 1; (m->flags & AL_ACK_CUMULATIVE) && seq > 0; seq--) {
+        bool asked; /* by itself in this step: that may be refused, and this one counts */
+
         slot = &stream->slots[seq];
-        if (slot->tap_generation == sim->ledger->tap_generation && !slot->lease_void && slot->out) {
+        asked = slot->pending && slot->valid_step == sim->step;
+        if (slot->tap_generation == sim->ledger->tap_generation && !slot->lease_void &&
+            (slot->out || asked)) {
             note_good(sim, m->stream, seq, m->status);
             sim_parts_acked(&stream->slots[seq], NULL);
         }
@@ -473,6 +497,11 @@ static void down_refused(struct sim *sim, const struct al_msg_settle_refused *m)
         (m->code == AL_E_LEASE_LOST || m->code == AL_E_NOT_FOUND))
         sim_fail(sim, "an ack of %u:%llu under the lease that counts is refused: %s", m->stream,
                  (unsigned long long)m->seq, al_error_name(m->code));
+    if (m->code == AL_E_NOMEM && slot->flags & SIM_SLOT_NACKED && slot->void_step == sim->step) {
+        slot->flags &= (uint8_t)~SIM_SLOT_NACKED;
+        unvoid_from(sim, stream, m->seq);
+        return;
+    }
     slot->pending = 0;
     if ((m->code == AL_E_OUT_OF_ORDER || m->code == AL_E_NOMEM) && !slot->lease_void &&
         !slot->out) { /* as if it had not been asked */
