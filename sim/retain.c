@@ -194,7 +194,8 @@ static void next_page(struct sim *sim, struct sim_client *client)
 static void on_done(struct sim *sim, struct sim_client *client, const struct al_msg_done *m)
 {
     struct historian *h = client->role_state;
-    bool is_moved = m->code == AL_E_BUSY || m->code == AL_E_NOMEM || m->code == AL_E_IO;
+    bool is_moved = m->code == AL_E_BUSY || m->code == AL_E_NOMEM || m->code == AL_E_IO ||
+                    m->code == AL_E_POISONED; /* the last words of a node whose disk has failed */
 
     if (m->request != h->request)
         return;
