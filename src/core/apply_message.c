@@ -412,7 +412,9 @@ int ali_prepare_carry(struct al_node *node, const struct ali_rec_carry *r)
         return 0;
     if (!is_message(node, ref, r))
         return -AL_E_DAMAGED;
-    return ali_runs_reserve_move(&ali_stream_at(node, ref)->d.runs, &node->alloc);
+    if (ali_find_letter(node, r->stream, r->key) != AL_REF_NONE)
+        return 0;
+    return ali_runs_reserve_move(&ali_stream_at(node, ref)->d.runs, &node->alloc, r->key);
 }
 
 void ali_stream_moved(struct al_node *node, ali_ref ref, uint64_t seq, uint64_t lsn)

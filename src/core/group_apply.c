@@ -455,12 +455,13 @@ int ali_group_prepare_carry(struct al_node *node, const struct ali_rec_carry *r)
     if (ref == AL_REF_NONE || !ali_group_holds(node, ref, r->key, r->old_lsn))
         return -AL_E_DAMAGED;
     group = ali_group_at(node, ref);
-    e = ali_runs_reserve_move(&group->d.history, &node->alloc);
+    if (runs_hold(&group->d.history, r->key, r->old_lsn))
+        e = ali_runs_reserve_move(&group->d.history, &node->alloc, r->key);
     for (ali_ref m = group->d.members.head; m != AL_REF_NONE && e == 0;
          m = ali_member_at(node, m)->d.of_group.next)
         if (runs_hold(&stream_of(node, ali_member_at(node, m))->d.runs, r->key, r->old_lsn))
             e = ali_runs_reserve_move(&stream_of(node, ali_member_at(node, m))->d.runs,
-                                      &node->alloc);
+                                      &node->alloc, r->key);
     return e;
 }
 
@@ -475,7 +476,6 @@ void ali_group_apply_carry(struct al_node *node, uint64_t lsn, const struct ali_
         ali_live_add(node, lsn);
         ali_live_drop(node, r->old_lsn);
     }
-    ali_runs_release(&group->d.history, &node->alloc);
     for (ali_ref m = group->d.members.head; m != AL_REF_NONE;
          m = ali_member_at(node, m)->d.of_group.next) {
         const struct ali_member *member = ali_member_at(node, m);

@@ -49,9 +49,17 @@ static struct ali_chunk *chunk_new(const struct al_alloc *alloc, unsigned cap)
     return chunk;
 }
 
+/* Is there room for one more entry at the end? What a chunk is longer than usual is for moves. */
+static bool takes_more(const struct ali_chunk *tail)
+{
+    unsigned cap = tail->cap < CHUNK_CAP ? tail->cap : CHUNK_CAP;
+
+    return tail->end + DELTA_MAX <= cap;
+}
+
 int ali_runs_reserve(struct ali_runs *runs, const struct al_alloc *alloc)
 {
-    if (runs->spare || (runs->tail && runs->tail->cap - runs->tail->end >= (int)DELTA_MAX))
+    if (runs->spare || (runs->tail && takes_more(runs->tail)))
         return 0;
     runs->spare = chunk_new(alloc, runs->tail ? CHUNK_CAP : FIRST_CAP);
     return runs->spare ? 0 : -AL_E_NOMEM;
@@ -83,7 +91,7 @@ void ali_runs_push(struct ali_runs *runs, uint64_t lsn)
 {
     struct ali_chunk *tail = runs->tail;
 
-    if (!tail || tail->cap - tail->end < (int)DELTA_MAX) {
+    if (!tail || !takes_more(tail)) {
         tail = runs->spare;
         assert(tail);
         runs->spare = tail->next;
@@ -111,8 +119,12 @@ void ali_runs_push(struct ali_runs *runs, uint64_t lsn)
 static uint16_t take_delta(const struct ali_chunk *chunk, uint16_t at, uint64_t *lsn)
 {
     uint64_t coded = 0;
-    size_t len = al_varint_get(chunk->data + at, chunk->data + chunk->end, &coded);
+    size_t len = 1;
 
+    if (at < chunk->end && chunk->data[at] < 0x80) /* nearly all of them */
+        coded = chunk->data[at];
+    else
+        len = al_varint_get(chunk->data + at, chunk->data + chunk->end, &coded);
     assert(len > 0);
     *lsn += (uint64_t)al_unzigzag(coded);
     return (uint16_t)(at + len);
@@ -231,56 +243,147 @@ bool ali_runs_find(const struct ali_runs *runs, uint64_t lsn, struct ali_cursor 
     return false;
 }
 
-int ali_runs_reserve_move(struct ali_runs *runs, const struct al_alloc *alloc)
+/* ---- moving ------------------------------------------------------------------------------- */
+
+/* A moved entry changes its own difference and the one behind it, which may grow from one byte to
+ * DELTA_MAX each. */
+#define MOVE_GROWTH (2 * (DELTA_MAX - 1))
+/* Room that a chunk gets when it is full and an entry of it moves: the next ones move as well. */
+#define MOVE_ROOM 64u
+
+/* The chunk that holds `seq`; the chunk before it, or NULL, and the sequence it begins with. */
+static struct ali_chunk *chunk_of(const struct ali_runs *runs, uint64_t seq,
+                                  struct ali_chunk **ret_before, uint64_t *ret_first_seq)
 {
-    unsigned have = 0;
+    struct ali_chunk *chunk = runs->head;
 
-    for (struct ali_chunk *chunk = runs->spare; chunk; chunk = chunk->next)
-        have++;
-    /* A rebuilt chunk is at most 30 bytes longer: two large chunks; the first spare may be small.
-     */
-    for (; have < 3; have++) {
-        struct ali_chunk *chunk = chunk_new(alloc, CHUNK_CAP);
-
-        if (!chunk)
-            return -AL_E_NOMEM;
-        chunk->next = runs->spare;
-        runs->spare = chunk;
+    assert(seq >= runs->first_seq && seq < runs->next_seq);
+    *ret_before = NULL;
+    *ret_first_seq = runs->first_seq;
+    while (*ret_first_seq + chunk->count <= seq) {
+        *ret_first_seq += chunk->count;
+        *ret_before = chunk;
+        chunk = chunk->next;
     }
+    return chunk;
+}
+
+static bool has_room_to_move(const struct ali_chunk *chunk)
+{
+    return (unsigned)(chunk->cap - (chunk->end - chunk->begin)) >= MOVE_GROWTH;
+}
+
+int ali_runs_reserve_move(struct ali_runs *runs, const struct al_alloc *alloc, uint64_t seq)
+{
+    struct ali_chunk *before, *bigger;
+    uint64_t first_seq;
+    const struct ali_chunk *chunk = chunk_of(runs, seq, &before, &first_seq);
+    unsigned need = (unsigned)(chunk->end - chunk->begin) + MOVE_GROWTH;
+
+    if (has_room_to_move(chunk) || (runs->spare && runs->spare->cap >= need))
+        return 0;
+    bigger = chunk_new(alloc, need + MOVE_ROOM);
+    if (!bigger)
+        return -AL_E_NOMEM;
+    bigger->next = runs->spare;
+    runs->spare = bigger;
     return 0;
 }
 
-/* Decodes the chunk, changes one entry, and encodes it again. */
+/* Where an entry stands in its chunk, and between which others. */
+struct place {
+    uint16_t at, end;        /* bytes of its difference and of the one behind it */
+    uint64_t before, behind; /* the LSNs next to it */
+    uint64_t low, high;      /* of all others */
+};
+
+static struct place find_place(const struct ali_chunk *chunk, uint32_t index)
+{
+    struct place place = {chunk->begin, chunk->begin, 0, 0, UINT64_MAX, 0};
+    uint64_t lsn = chunk->first_lsn;
+    uint16_t at = chunk->begin;
+
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        uint16_t begin = at;
+
+        if (i > 0)
+            at = take_delta(chunk, at, &lsn);
+        if (i == index) {
+            place.at = begin;
+            place.end = at;
+            continue;
+        }
+        if (i + 1 == index)
+            place.before = lsn;
+        if (i == index + 1) {
+            place.behind = lsn;
+            place.end = at;
+        }
+        place.low = lsn < place.low ? lsn : place.low;
+        place.high = lsn > place.high ? lsn : place.high;
+    }
+    return place;
+}
+
+/* Replaces the bytes [at, end) of the differences. */
+static void splice(struct ali_chunk *chunk, const struct place *place, const uint8_t *p, size_t n)
+{
+    size_t rest = (size_t)(chunk->end - place->end);
+
+    assert(place->at + n + rest <= chunk->cap);
+    memmove(chunk->data + place->at + n, chunk->data + place->end, rest);
+    memcpy(chunk->data + place->at, p, n);
+    chunk->end = (uint16_t)(place->at + n + rest);
+}
+
+/* Brings the differences of a chunk to the front of it, or of a bigger one that takes its place. */
+static struct ali_chunk *make_room(struct ali_runs *runs, struct ali_chunk *old,
+                                   struct ali_chunk *before, bool is_full)
+{
+    struct ali_chunk *chunk = is_full ? runs->spare : old;
+    uint16_t cap = chunk->cap, size = (uint16_t)(old->end - old->begin);
+
+    if (is_full) {
+        runs->spare = chunk->next;
+        *chunk = *old; /* copies the first of data[] as well: the end of the struct is padded */
+        chunk->cap = cap;
+        if (before)
+            before->next = chunk;
+        else
+            runs->head = chunk;
+        if (runs->tail == old)
+            runs->tail = chunk;
+    }
+    memmove(chunk->data, old->data + old->begin, size);
+    chunk->begin = 0;
+    chunk->end = size;
+    return chunk;
+}
+
 void ali_runs_move(struct ali_runs *runs, const struct al_alloc *alloc, uint64_t seq, uint64_t lsn)
 {
-    struct ali_runs fresh = {.spare = runs->spare};
-    struct ali_chunk *before = NULL, *old = runs->head;
-    uint64_t at_seq = runs->first_seq, at_lsn;
-    uint16_t at;
+    struct ali_chunk *before, *old;
+    uint64_t first_seq;
+    struct ali_chunk *chunk = old = chunk_of(runs, seq, &before, &first_seq);
+    uint32_t index = (uint32_t)(seq - first_seq);
+    uint8_t deltas[2 * DELTA_MAX];
+    struct place place;
+    size_t n = 0;
 
-    while (at_seq + old->count <= seq) {
-        at_seq += old->count;
-        before = old;
-        old = old->next;
-    }
-    at_lsn = old->first_lsn;
-    at = old->begin;
-    for (uint32_t i = 0; i < old->count; i++) {
-        if (i > 0)
-            at = take_delta(old, at, &at_lsn);
-        ali_runs_push(&fresh, at_seq + i == seq ? lsn : at_lsn);
-    }
-    assert(fresh.tail); /* the chunk held at least one message */
-    fresh.tail->next = old->next;
-    if (before)
-        before->next = fresh.head;
+    if ((unsigned)(chunk->cap - chunk->end) < MOVE_GROWTH)
+        chunk = make_room(runs, old, before, !has_room_to_move(old));
+    if (chunk != old)
+        al_alloc_free(alloc, old, chunk_bytes(old->cap));
+    place = find_place(chunk, index);
+    if (index > 0)
+        n = al_varint_put(deltas, al_zigzag((int64_t)(lsn - place.before)));
     else
-        runs->head = fresh.head;
-    if (runs->tail == old) {
-        runs->tail = fresh.tail;
-        runs->last_lsn = fresh.last_lsn;
-    }
-    runs->spare = fresh.spare;
-    free_spares(runs, alloc);
-    al_alloc_free(alloc, old, chunk_bytes(old->cap));
+        chunk->first_lsn = lsn;
+    if (index + 1 < chunk->count)
+        n += al_varint_put(deltas + n, al_zigzag((int64_t)(place.behind - lsn)));
+    splice(chunk, &place, deltas, n);
+    chunk->low = lsn < place.low ? lsn : place.low;
+    chunk->high = lsn > place.high ? lsn : place.high;
+    if (seq + 1 == runs->next_seq)
+        runs->last_lsn = lsn;
 }

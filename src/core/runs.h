@@ -69,10 +69,11 @@ void ali_cursor_refresh(const struct ali_runs *runs, struct ali_cursor *cursor);
 /* Moves the cursor to the first entry with this LSN, from where it stands on; false: there is none,
  * and the cursor is at the end. Looks only into chunks that may hold it. */
 bool ali_runs_find(const struct ali_runs *runs, uint64_t lsn, struct ali_cursor *cursor);
-/* Makes sure that the next ali_runs_move cannot fail. 0 or -AL_E_NOMEM. */
-int ali_runs_reserve_move(struct ali_runs *runs, const struct al_alloc *alloc);
-/* Replaces the LSN of the entry `seq`, which must be there. Rebuilds its chunk: cursors become
- * invalid. Room must have been reserved. */
+/* Makes sure that ali_runs_move of the entry `seq`, which must be there, cannot fail if it comes
+ * next. 0 or -AL_E_NOMEM. */
+int ali_runs_reserve_move(struct ali_runs *runs, const struct al_alloc *alloc, uint64_t seq);
+/* Replaces the LSN of the entry `seq`, which must be there, within its chunk: walks the chunk once.
+ * Cursors become invalid. Room must have been reserved. */
 void ali_runs_move(struct ali_runs *runs, const struct al_alloc *alloc, uint64_t seq, uint64_t lsn);
 
 #endif

@@ -24,7 +24,7 @@ static void move(struct model *m, struct al_test_random *random)
 {
     uint64_t seq = m->first + al_test_below(random, m->next - m->first);
 
-    assert_int_equal(ali_runs_reserve_move(&m->runs, &m->test.alloc), 0);
+    assert_int_equal(ali_runs_reserve_move(&m->runs, &m->test.alloc, seq), 0);
     ali_runs_move(&m->runs, &m->test.alloc, seq, ++m->newest);
     m->lsn[seq] = m->newest;
 }
@@ -81,9 +81,11 @@ static void behaves_like_an_array(void **state)
     ali_runs_init(&m->runs, 1);
     for (unsigned i = 0; i < STEPS; i++) {
         unsigned what = (unsigned)al_test_below(&random, 100);
+        /* it grows for a while, then it is nearly empty for a while */
+        unsigned pushes = i / 2000 % 2 ? 30 : 50;
 
-        if (what < 50) { /* the next record, or one that comes back from far behind */
-            m->newest += 1 + al_test_below(&random, what < 40 ? 3 : 100000);
+        if (what < pushes) { /* the next record, or one that comes back from far behind */
+            m->newest += 1 + al_test_below(&random, what < pushes - 10 ? 3 : 100000);
             push(m, what % 10 ? m->newest : 1 + al_test_below(&random, m->newest));
         } else if (what < 88 && m->first < m->next) {
             ali_runs_pop(&m->runs, &m->test.alloc);
@@ -126,11 +128,40 @@ static void a_backlog_costs_a_byte_each(void **state)
     assert_int_equal(test.live_bytes, 0);
 }
 
+/* The whole backlog is carried forward: each difference changes twice and is as short as before. */
+static void a_moved_backlog_stays_small(void **state)
+{
+    struct al_test_alloc test;
+    struct ali_runs runs;
+    struct ali_cursor at;
+
+    (void)state;
+    al_test_alloc_init(&test);
+    ali_runs_init(&runs, 1);
+    for (uint64_t lsn = 1; lsn <= 100000; lsn++) {
+        assert_int_equal(ali_runs_reserve(&runs, &test.alloc), 0);
+        ali_runs_push(&runs, lsn);
+    }
+    for (uint64_t seq = 1; seq <= 100000; seq++) {
+        assert_int_equal(ali_runs_reserve_move(&runs, &test.alloc, seq), 0);
+        ali_runs_move(&runs, &test.alloc, seq, 1000000 + seq);
+    }
+    assert_true(test.live_bytes < 120000);
+    at = ali_runs_begin(&runs);
+    assert_false(ali_runs_find(&runs, 50000, &at));
+    at = ali_runs_begin(&runs);
+    assert_true(ali_runs_find(&runs, 1050000, &at));
+    assert_int_equal(at.seq, 50000);
+    ali_runs_deinit(&runs, &test.alloc);
+    assert_int_equal(test.live_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(behaves_like_an_array),
         cmocka_unit_test(a_backlog_costs_a_byte_each),
+        cmocka_unit_test(a_moved_backlog_stays_small),
     };
 
     return cmocka_run_group_tests_name("core_runs", tests, NULL, NULL);
