@@ -24,6 +24,7 @@ struct sim_inode {
     uint32_t pending_first, pending_end; /* sectors outside are not pending */
     uint32_t opens;
     uint64_t written_at; /* number of the newest write: tells older files from newer ones */
+    bool used;           /* sim_disk_collect: something refers to it */
 };
 
 struct sim_names {

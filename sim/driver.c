@@ -11,6 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Usual time until the process is started again, and the longest one. */
+#define RESTART_US     20000u
+#define RESTART_MAX_US 1500000u
+/* Starts in a row that may bring fewer records than this before the next one waits longer. */
+#define VAIN_STARTS      6u
+#define PROGRESS_RECORDS 16u
+
 static void restart(struct sim *sim, uint32_t who, uint32_t generation);
 
 /* ---- configuration ------------------------------------------------------------------------ */
@@ -351,6 +358,24 @@ static void release_memory(struct sim *sim)
     al_effects_init(&d->effects, &sim->core_alloc);
 }
 
+/* Starts the process again after about delay_us. When several starts in a row came to nothing (the
+ * disk is full, and stays so for a while) there is more and more time between them, as with every
+ * supervisor. */
+static void plan_restart(struct sim *sim, uint64_t delay_us)
+{
+    struct sim_driver *d = &sim->driver;
+
+    if (d->durable_lsn >= d->vain_lsn + PROGRESS_RECORDS) {
+        d->vain_lsn = d->durable_lsn;
+        d->vain_starts = 0;
+    }
+    if (++d->vain_starts > VAIN_STARTS)
+        delay_us <<= d->vain_starts - VAIN_STARTS < 6 ? d->vain_starts - VAIN_STARTS : 6;
+    if (delay_us > RESTART_MAX_US)
+        delay_us = RESTART_MAX_US;
+    sim_after(sim, sim_delay(sim, delay_us), restart, 0, d->generation);
+}
+
 void sim_driver_crash(struct sim *sim, bool cut, const char *why)
 {
     struct sim_driver *d = &sim->driver;
@@ -369,8 +394,7 @@ void sim_driver_crash(struct sim *sim, bool cut, const char *why)
     release_memory(sim);
     sim_net_node_gone(sim);
     sim_tap_reset(sim);
-    sim_after(sim, sim_delay(sim, sim_chance(sim, 100) ? 1500000 : 20000), restart, 0,
-              d->generation);
+    plan_restart(sim, sim_chance(sim, 100) ? RESTART_MAX_US : RESTART_US);
 }
 
 void sim_driver_stop(struct sim *sim)
@@ -402,7 +426,7 @@ void sim_driver_stop(struct sim *sim)
     release_memory(sim);
     sim_net_node_gone(sim);
     sim_tap_reset(sim);
-    sim_after(sim, sim_delay(sim, 20000), restart, 0, d->generation);
+    plan_restart(sim, RESTART_US);
 }
 
 /* ---- recovery ----------------------------------------------------------------------------- */
@@ -498,7 +522,7 @@ static void recovery_failed(struct sim *sim, int r)
         sim_fail(sim, "recovery says %s without any fault: %s", al_error_name(r), d->report.detail);
     }
     d->generation++;
-    sim_after(sim, sim_delay(sim, 20000), restart, 0, d->generation);
+    plan_restart(sim, RESTART_US);
 }
 
 /* The power goes again right after a start, before or after the first batch: what recovery left in

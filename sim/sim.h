@@ -187,6 +187,8 @@ struct sim_driver {
     struct al_buf scratch;
     struct al_store_report report;
     uint64_t starts, events;
+    uint64_t vain_lsn; /* durable_lsn when the starts since then began */
+    uint32_t vain_starts;
 };
 
 /* ---- clients ------------------------------------------------------------------------------ */

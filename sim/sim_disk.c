@@ -124,7 +124,6 @@ void sim_names_remove(struct sim_names *names, const char *name)
         names->entry[i] = names->entry[--names->count];
 }
 
-/* Frees the files that no name, no handle and no pending operation refers to. */
 /* What was damaged in these sectors of a file is written over or gone: nothing to bring back. */
 static void forget_corruption(struct sim_disk *disk, uint32_t inode, uint32_t first, uint32_t last)
 {
@@ -139,21 +138,26 @@ static void forget_corruption(struct sim_disk *disk, uint32_t inode, uint32_t fi
     disk->corruption_count = kept;
 }
 
+/* Frees the files that no name, no handle and no pending operation refers to. */
 void sim_disk_collect(struct sim_disk *disk)
 {
+    for (uint32_t i = 0; i < disk->now.count; i++)
+        disk->inodes[disk->now.entry[i].inode]->used = true;
+    for (uint32_t i = 0; i < disk->safe.count; i++)
+        disk->inodes[disk->safe.entry[i].inode]->used = true;
+    for (uint32_t i = 0; i < disk->op_count; i++)
+        disk->inodes[disk->ops[i].inode]->used = true;
     for (uint32_t n = 0; n < disk->inode_count; n++) {
-        bool used = !disk->inodes[n] || disk->inodes[n]->opens > 0;
+        struct sim_inode *inode = disk->inodes[n];
 
-        for (uint32_t i = 0; i < disk->now.count && !used; i++)
-            used = disk->now.entry[i].inode == n;
-        for (uint32_t i = 0; i < disk->safe.count && !used; i++)
-            used = disk->safe.entry[i].inode == n;
-        for (uint32_t i = 0; i < disk->op_count && !used; i++)
-            used = disk->ops[i].inode == n;
-        if (used)
+        if (!inode)
             continue;
-        forget_corruption(disk, n, 0, UINT32_MAX);
-        inode_free(disk, n);
+        if (!inode->used && inode->opens == 0) {
+            forget_corruption(disk, n, 0, UINT32_MAX);
+            inode_free(disk, n);
+        } else {
+            inode->used = false;
+        }
     }
 }
 
