@@ -198,6 +198,13 @@ struct al_status_info {
     uint64_t workflow_numbers;    /* messages that got a number, since this start */
     uint64_t workflows_forgotten; /* since this start */
     uint64_t dead_bytes;          /* payload bytes of all dead letters */
+    /* Since this start: */
+    uint64_t parts;            /* parts of replies passed on */
+    uint64_t parts_dropped;    /* whose requester was not there: they come with the end */
+    uint64_t parts_refused;    /* of attempts that were fenced off, or malformed */
+    uint64_t commits;          /* commits applied */
+    uint64_t commits_repeated; /* that had been applied already */
+    uint64_t commits_refused;  /* of which nothing was applied */
 };
 /* The node's status. */
 AL_API int al_status_get(struct al_client *client, struct al_status_info *ret_status);

@@ -98,8 +98,33 @@ static const char *latency(const struct kind_row *row, char ret_text[ALI_SHORT_C
     return ret_text;
 }
 
-static void print_total(struct ali_cli *cli, const struct kind_row *total)
+/* What the node counts for all kinds together. */
+enum { NODE_ROWS = 8 };
+struct node_row {
+    const char *key, *name; /* for people, in JSON */
+    uint64_t value;
+};
+
+static void node_rows(const struct al_status_info *s, struct node_row rows[NODE_ROWS])
 {
+    const struct node_row list[NODE_ROWS] = {
+        {"parts passed on", "parts", s->parts},
+        {"parts dropped", "parts_dropped", s->parts_dropped},
+        {"parts refused", "parts_refused", s->parts_refused},
+        {"commits", "commits", s->commits},
+        {"commits repeated", "commits_repeated", s->commits_repeated},
+        {"commits refused", "commits_refused", s->commits_refused},
+        {"kept for replay", "kept", s->kept},
+        {"replayed", "replayed", s->replayed},
+    };
+
+    memcpy(rows, list, sizeof list);
+}
+
+static void print_total(struct ali_cli *cli, const struct metrics *metrics)
+{
+    const struct kind_row *total = &metrics->total;
+    struct node_row rows[NODE_ROWS];
     static const char *const headings[] = {"", ">", NULL};
     struct ali_table *table = ali_table_new(cli, headings);
     char text[ALI_SHORT_CAP];
@@ -120,6 +145,13 @@ static void print_total(struct ali_cli *cli, const struct kind_row *total)
     ali_table_key(table, "failure rate");
     ali_table_put(table, total->failure ? ALI_BAD : ALI_PLAIN,
                   al_str_c(percent(total->failure, total, text)));
+    node_rows(&metrics->status, rows);
+    for (size_t i = 0; i < NODE_ROWS; i++) {
+        if (!rows[i].value)
+            continue; /* not every node has a use for it */
+        ali_table_key(table, rows[i].key);
+        ali_table_count(table, rows[i].value);
+    }
     ali_table_print(table, NULL);
 }
 
@@ -187,13 +219,16 @@ static json_t *histogram_json(const struct kind_row *row)
     return list;
 }
 
-static void print_json(struct ali_cli *cli, const struct kind_row *row, bool is_total)
+/* `node`: of the total; NULL: of a kind. */
+static void print_json(struct ali_cli *cli, const struct kind_row *row,
+                       const struct al_status_info *node)
 {
+    struct node_row rows[NODE_ROWS];
     uint64_t ended = row->success + row->failure;
     json_t *object = json_object();
 
-    json_object_set_new(object, "kind", is_total ? json_null() : ali_json_text(row->kind));
-    json_object_set_new(object, "total", json_boolean(is_total));
+    json_object_set_new(object, "kind", node ? json_null() : ali_json_text(row->kind));
+    json_object_set_new(object, "total", json_boolean(node != NULL));
     json_object_set_new(object, "sent", ali_json_count(row->sent));
     json_object_set_new(object, "success", ali_json_count(row->success));
     json_object_set_new(object, "failure", ali_json_count(row->failure));
@@ -204,6 +239,10 @@ static void print_json(struct ali_cli *cli, const struct kind_row *row, bool is_
     json_object_set_new(object, "success_rate", rate_json(row->success, row));
     json_object_set_new(object, "failure_rate", rate_json(row->failure, row));
     json_object_set_new(object, "latency_histogram", histogram_json(row));
+    if (node)
+        node_rows(node, rows);
+    for (size_t i = 0; node && i < NODE_ROWS; i++)
+        json_object_set_new(object, rows[i].name, ali_json_count(rows[i].value));
     ali_json_print(cli, object);
 }
 
@@ -320,6 +359,16 @@ static void put_node(const struct al_status_info *s)
         {"agentlink_messages_kept", "gauge", "Messages that have ended and can be replayed.",
          s->kept},
         {"agentlink_replayed_total", "counter", "Messages replayed.", s->replayed},
+        {"agentlink_reply_parts_total", "counter", "Parts of replies passed on.", s->parts},
+        {"agentlink_reply_parts_dropped_total", "counter",
+         "Parts of replies whose requester was not there.", s->parts_dropped},
+        {"agentlink_reply_parts_refused_total", "counter",
+         "Parts of replies of attempts that were fenced off.", s->parts_refused},
+        {"agentlink_commits_total", "counter", "Commits applied.", s->commits},
+        {"agentlink_commits_repeated_total", "counter", "Commits that had been applied already.",
+         s->commits_repeated},
+        {"agentlink_commits_refused_total", "counter", "Commits of which nothing was applied.",
+         s->commits_refused},
         {"agentlink_workflows", "gauge", "Workflows whose messages are numbered.", s->workflows},
         {"agentlink_workflow_numbers_total", "counter", "Messages that got a workflow number.",
          s->workflow_numbers},
@@ -447,11 +496,11 @@ static int run_metrics(struct ali_cli *cli, const void *values, char **args)
             r = put_health(cli);
         code = r ? ali_say_error(cli, r) : 0;
     } else if (cli->json) {
-        print_json(cli, &metrics.total, true);
+        print_json(cli, &metrics.total, &metrics.status);
         for (size_t i = 0; i < metrics.count; i++)
-            print_json(cli, &metrics.rows[i], false);
+            print_json(cli, &metrics.rows[i], NULL);
     } else {
-        print_total(cli, &metrics.total);
+        print_total(cli, &metrics);
         putchar('\n');
         print_kinds(cli, &metrics);
         print_groups(cli, &metrics);

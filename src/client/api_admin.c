@@ -244,6 +244,16 @@ static void fill_late_figures(const struct al_msg_status *m, struct al_str body,
         status->kept = al_get64(value.p);
         status->replayed = al_get64(value.p + 8);
     }
+    if (al_ext_find(ext, AL_STATUS_EXT_PARTS, &value) && value.n >= 24) {
+        status->parts = al_get64(value.p);
+        status->parts_dropped = al_get64(value.p + 8);
+        status->parts_refused = al_get64(value.p + 16);
+    }
+    if (al_ext_find(ext, AL_STATUS_EXT_COMMITS, &value) && value.n >= 24) {
+        status->commits = al_get64(value.p);
+        status->commits_repeated = al_get64(value.p + 8);
+        status->commits_refused = al_get64(value.p + 16);
+    }
     if (al_ext_find(ext, AL_STATUS_EXT_WORKFLOWS, &value) && value.n >= 24) {
         status->workflows = al_get64(value.p);
         status->workflow_numbers = al_get64(value.p + 8);

@@ -96,23 +96,28 @@ static int add_body(struct al_buf *list, size_t size, uint8_t **ret_body)
 int ali_commit_add_ack(struct ali_csession *session, struct al_commit *commit,
                        struct ali_delivery *delivery, const struct al_ack_options *options)
 {
-    static const struct al_ack_options success;
     struct al_msg_ack m = {.stream = delivery->pub.stream, .seq = delivery->pub.seq};
     struct ali_commit_ack *ack = &commit->ack[commit->ack_count];
+    struct al_ack_options wrapped;
+    struct al_buf parts;
     int r = check_room(commit);
     uint8_t *body = NULL;
 
-    options = options ? options : &success;
-    if (r == 0 &&
-        (m.seq == 0 || delivery->commit || delivery->settled || options->status == AL_ACK_FAILED))
+    al_buf_init(&parts, &session->config.alloc);
+    if (r == 0 && (m.seq == 0 || delivery->commit || delivery->settled ||
+                   (options && options->status == AL_ACK_FAILED)))
         r = -AL_E_INVALID;
+    if (r == 0) /* what was said already stands in front of the response: the end mark */
+        r = ali_parts_wrap(delivery, options, &parts, &wrapped);
     if (r == 0)
-        r = ali_ack_body(session, options, &m);
+        r = ali_ack_body(session, &wrapped, &m);
     if (r == 0)
         r = add_body(&commit->acks, al_size_ack(&m), &body);
+    if (r == 0)
+        (void)al_encode_ack(body, &m);
+    al_buf_deinit(&parts);
     if (r < 0)
         return r;
-    (void)al_encode_ack(body, &m);
     *ack = (struct ali_commit_ack){.delivery = delivery,
                                    .lease_at = (size_t)(body - commit->acks.data) + LEASE_AT};
     delivery->commit = commit;

@@ -30,7 +30,7 @@ static int check(const struct ali_csession *session, const struct ali_delivery *
         most = session->payload_max;
     if (!delivery->stream)
         return delivery->detached ? delivery->detached : -AL_E_INVALID;
-    if (!delivery->held || delivery->dropped || data.n == 0)
+    if (!delivery->held || delivery->dropped || delivery->commit || data.n == 0)
         return -AL_E_INVALID;
     if (!delivery->pub.wants_parts)
         return -AL_E_UNSUPPORTED;

@@ -422,6 +422,9 @@ int ali_handle_commit(struct al_node *node, struct ali_conn *conn, const struct 
     } else {
         commit.count = 0; /* whoever repeats it has changed it: no receipts */
     }
+    node->v.counters.commits += r == 0;
+    node->v.counters.commits_repeated += r == 1;
+    node->v.counters.commits_refused += r < 0;
     if (e == 0)
         send_committed(node, conn, &answer, &commit);
     al_alloc_free(&node->alloc, commit.parts, commit.parts ? size : 0);

@@ -305,7 +305,7 @@ int ali_delayed_due(struct al_node *node, ali_ref ref);
  * AL_REF_NONE. */
 uint32_t ali_send_end(struct al_node *node, uint64_t producer, const struct al_msg_end *end);
 /* Passes a part of a reply on to the producer's connection, if there is one. */
-void ali_send_reply_part(struct al_node *node, uint64_t producer,
+bool ali_send_reply_part(struct al_node *node, uint64_t producer,
                          const struct al_msg_reply_part *part);
 
 /* ---- gaps.c ------------------------------------------------------------------------------- */

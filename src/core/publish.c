@@ -535,11 +535,12 @@ uint32_t ali_send_end(struct al_node *node, uint64_t producer, const struct al_m
     return conn->number;
 }
 
-void ali_send_reply_part(struct al_node *node, uint64_t producer,
+bool ali_send_reply_part(struct al_node *node, uint64_t producer,
                          const struct al_msg_reply_part *part)
 {
     const struct ali_conn *conn = conn_of(node, producer);
 
     if (conn)
         ALI_SEND(node, conn->number, reply_part, part);
+    return conn;
 }

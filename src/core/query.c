@@ -375,24 +375,33 @@ int ali_query_read_done(struct al_node *node, const struct ali_read *read,
 
 /* ---- status and metrics -------------------------------------------------------------------- */
 
-/* Figures that came later stand behind the others as an optional field. */
+/* An optional field of figures; returns its end. */
+static uint8_t *put_figures(uint8_t *at, uint16_t tag, const uint64_t *figures, uint16_t count)
+{
+    al_put16(at, tag);
+    al_put16(at + 2, (uint16_t)(8 * count));
+    for (uint16_t i = 0; i < count; i++)
+        al_put64(at + 4 + 8 * i, figures[i]);
+    return at + 4 + 8 * count;
+}
+
+/* Figures that came later stand behind the others as optional fields. */
 static void send_status(struct al_node *node, const struct ali_conn *conn,
                         const struct al_msg_status *status)
 {
-    uint8_t ext[20 + 12 + 28];
-    struct al_str all = al_str_of(ext, sizeof(ext));
+    const struct ali_counters *c = &node->v.counters;
+    const uint64_t replay[] = {node->d.kept, c->replayed}, dead[] = {node->d.letter_bytes};
+    const uint64_t parts[] = {c->parts, c->parts_dropped, c->parts_refused};
+    const uint64_t commits[] = {c->commits, c->commits_repeated, c->commits_refused};
+    const uint64_t flows[] = {node->flows.list.count, node->flows.numbered, node->flows.forgotten};
+    uint8_t ext[5 * 4 + 8 * (2 + 1 + 3 + 3 + 3)], *at = ext;
 
-    al_put16(ext, AL_STATUS_EXT_REPLAY);
-    al_put16(ext + 2, 16);
-    al_put64(ext + 4, node->d.kept);
-    al_put64(ext + 12, node->v.counters.replayed);
-    (void)ali_ext_put_u64(ext + 20, AL_STATUS_EXT_DEAD_BYTES, node->d.letter_bytes);
-    al_put16(ext + 32, AL_STATUS_EXT_WORKFLOWS);
-    al_put16(ext + 34, 24);
-    al_put64(ext + 36, node->flows.list.count);
-    al_put64(ext + 44, node->flows.numbered);
-    al_put64(ext + 52, node->flows.forgotten);
-    ALI_SEND_EXT(node, conn->number, status, status, all);
+    at = put_figures(at, AL_STATUS_EXT_REPLAY, replay, 2);
+    at = put_figures(at, AL_STATUS_EXT_DEAD_BYTES, dead, 1);
+    at = put_figures(at, AL_STATUS_EXT_PARTS, parts, 3);
+    at = put_figures(at, AL_STATUS_EXT_COMMITS, commits, 3);
+    at = put_figures(at, AL_STATUS_EXT_WORKFLOWS, flows, 3);
+    ALI_SEND_EXT(node, conn->number, status, status, al_str_of(ext, (size_t)(at - ext)));
 }
 
 int ali_handle_status_get(struct al_node *node, struct ali_conn *conn,

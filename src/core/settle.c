@@ -696,10 +696,12 @@ static int pass_part(struct al_node *node, struct place place, const struct al_m
     if (AL_PLANT(node, PART_ASTRAY) &&
         ali_agent_at(node, stream->d.from)->inbox->v.conn != AL_REF_NONE)
         ALI_SEND(node, ali_agent_at(node, stream->d.from)->inbox->v.conn, reply_part, &part);
-    else if (push->notify)
-        ali_send_reply_part(node, push->producer, &part);
+    else if (push->notify && ali_send_reply_part(node, push->producer, &part))
+        node->v.counters.parts++;
+    else
+        node->v.counters.parts_dropped++;
     if (AL_PLANT(node, PART_TWICE) && stream->v.watch_count)
-        ali_send_reply_part(node, push->producer, &part);
+        (void)ali_send_reply_part(node, push->producer, &part);
     return 0;
 }
 
@@ -712,6 +714,7 @@ int ali_handle_part(struct al_node *node, struct ali_conn *conn, const struct al
         r = find_seq(node, m->stream, m->seq, &place);
     if (r == 0)
         r = pass_part(node, place, m);
+    node->v.counters.parts_refused += r < 0;
     if (r < 0)
         settle_refused(node, conn, &(struct leased){LEASED(m)}, r);
     return 0;

@@ -640,7 +640,8 @@ struct ali_letter_log {
 /* Counters over all kinds, since this start. */
 struct ali_counters {
     uint64_t accepted, delivered, failed, retried, redelivered, duplicates, refused, expired,
-        volatile_sent, volatile_dropped, replayed;
+        volatile_sent, volatile_dropped, replayed, parts, parts_dropped, parts_refused, commits,
+        commits_repeated, commits_refused;
 };
 
 struct al_node {

@@ -52,6 +52,8 @@ enum { AL_KV_SET = 1, AL_KV_DELETE = 2 };
 enum {
     AL_STATUS_EXT_REPLAY = 1,      /* u64 messages kept for replay, u64 replayed since the start */
     AL_STATUS_EXT_DEAD_BYTES = 2,  /* u64 payload bytes of all dead letters */
+    AL_STATUS_EXT_PARTS = 3,       /* u64 parts of replies passed on, u64 dropped, u64 refused */
+    AL_STATUS_EXT_COMMITS = 4,     /* u64 commits applied, u64 repeated, u64 refused */
     AL_STATUS_EXT_WORKFLOWS = 0x40 /* u64 workflows; since the start u64 numbered, u64 forgotten */
 };
 /* Tags of the optional fields behind AGENT_ROW. */

@@ -95,6 +95,7 @@ static void test_none_of_it(void **state)
 {
     struct al_client *client = bus_open(*state);
     struct al_message to_nobody = text_message("b", "nobody", "x"), to_a = to_nobody;
+    struct al_status_info status;
     struct al_commit *commit;
     struct al_delivery *d;
     size_t index = 9;
@@ -133,6 +134,9 @@ static void test_none_of_it(void **state)
     assert_int_equal(al_commit_bad_part(commit, NULL), AL_COMMIT_PART_NONE);
     al_commit_free(commit);
     assert_int_equal(al_commit_begin(client, "No", &commit), -AL_ERR_BAD_NAME);
+    ok(al_status_get(client, &status));
+    assert_int_equal(status.commits, 1);
+    assert_true(status.commits_refused >= 2); /* what the library refuses does not get there */
     bus_close(client);
 }
 
@@ -177,6 +181,59 @@ static void test_to_a_group(void **state)
     d = receive(worker); /* its own, as everybody gets it */
     assert_text(d, "I am");
     ok(al_ack(d, NULL));
+    bus_close(worker);
+    bus_close(asker);
+}
+
+static void expect_part(struct al_request *request, uint32_t number, const char *text)
+{
+    struct al_part part;
+
+    ok(al_request_next_part(request, 5000, &part));
+    assert_int_equal(part.number, number);
+    assert_int_equal(part.size, strlen(text));
+    assert_memory_equal(part.data, text, part.size);
+}
+
+/* What was said of a reply before it ends with a commit: the same end mark as by an ack. */
+static void test_reply_in_parts(void **state)
+{
+    struct al_client *asker = bus_open(*state), *worker = bus_open(*state);
+    struct al_message question = text_message("asker", "b", "how much");
+    struct al_request_options options = {.parts = true};
+    struct al_ack_options answer = {.response = "42", .response_size = 2};
+    struct al_status_info status;
+    struct al_request *request;
+    struct al_commit *commit;
+    struct al_delivery *d;
+    const struct al_end *end;
+    struct al_part part;
+
+    ok(al_attach(worker, "b", NULL));
+    ok(al_request_start(asker, &question, &options, &request));
+    d = receive(worker);
+    ok(al_delivery_part(d, "so", 2));
+    ok(al_delivery_part(d, "much", 4));
+    ok(al_commit_begin(worker, "b", &commit));
+    ok(al_commit_ack(commit, d, &answer));
+    assert_int_equal(al_delivery_part(d, "more", 4), -AL_ERR_INVALID); /* the end mark stands */
+    ok(al_commit_put(commit, "asked", "1", 1));
+    ok(al_commit(commit, 5000));
+    al_commit_free(commit);
+    expect_part(request, 1, "so");
+    expect_part(request, 2, "much");
+    assert_int_equal(al_request_next_part(request, 5000, &part), -AL_ERR_ALREADY_ENDED);
+    ok(al_request_wait(request, 5000, &end));
+    assert_int_equal(end->parts, 2);
+    assert_int_equal(end->parts_attempt, 1);
+    assert_int_equal(end->response_size, 2);
+    assert_memory_equal(end->response, "42", 2);
+    al_request_free(request);
+    ok(al_status_get(asker, &status));
+    assert_int_equal(status.parts, 2);
+    assert_int_equal(status.parts_dropped + status.parts_refused, 0);
+    assert_int_equal(status.commits, 1);
+    assert_int_equal(status.commits_repeated + status.commits_refused, 0);
     bus_close(worker);
     bus_close(asker);
 }
@@ -349,8 +406,8 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, bus_setup, bus_teardown)
     const struct CMUnitTest tests[] = {
-        T(all_of_it), T(none_of_it),         T(to_a_group),      T(parts),
-        T(dropped),   T(once_over_restarts), T(unknown_outcome),
+        T(all_of_it),      T(none_of_it), T(to_a_group),         T(parts),
+        T(reply_in_parts), T(dropped),    T(once_over_restarts), T(unknown_outcome),
     };
 
     if (argc > 1)

@@ -56,6 +56,24 @@ def test_summary_for_people(al):  # noqa: F811
         assert re.search(line, text), (line, text)
 
 
+def test_what_only_some_nodes_count(al):  # noqa: F811
+    assert "kept for replay" not in al("metrics").stdout.decode()
+    al("retain", "bob", "--count", "10")
+    traffic(al)
+    al("replay", "bob", "--from", "alice")
+    text = al("metrics").stdout.decode()
+    assert re.search(r"kept for replay +2", text) and re.search(r"replayed +2", text), text
+    total, job = al.json("metrics")
+    assert total["kept"] == total["replayed"] == 2 and "kept" not in job
+    values = exposition(al("metrics", "--prometheus").stdout.decode())
+    for field, name in (("parts", "reply_parts_total"), ("commits", "commits_total"),
+                        ("parts_dropped", "reply_parts_dropped_total"),
+                        ("parts_refused", "reply_parts_refused_total"),
+                        ("commits_repeated", "commits_repeated_total"),
+                        ("commits_refused", "commits_refused_total")):
+        assert total[field] == values["agentlink_" + name] == 0
+
+
 def test_json_has_the_histogram(al):  # noqa: F811
     traffic(al)
     total, job = al.json("metrics")
