@@ -487,7 +487,8 @@ static void on_error(struct sim *sim, struct sim_client *client, const struct al
         return;
     }
     c->asked = false;
-    if (m->code != AL_E_ALREADY_ATTACHED && m->code != AL_E_NOMEM)
+    /* The first attach makes the agent, for which a full disk has no room. */
+    if (m->code != AL_E_ALREADY_ATTACHED && m->code != AL_E_NOMEM && m->code != AL_E_DISK_FULL)
         sim_fail(sim, "ATTACH is refused: %s", al_error_name(m->code));
     c->retry_at_ns = sim->mono_ns + sim_delay(sim, c->rude ? 400000 : 40000);
 }

@@ -14,6 +14,7 @@ struct sim_ledger *sim_ledger_new(void)
     memset(ledger, 0, sizeof(*ledger));
     ledger->tap_generation = 1;
     ledger->dead = sim_letters_new();
+    ledger->lanes = sim_lanes_new();
     sim_groups_init(ledger);
     return ledger;
 }
@@ -32,6 +33,7 @@ void sim_ledger_free(struct sim_ledger *ledger)
     free(ledger->firings);
     sim_workflows_free(ledger);
     sim_letters_free(ledger->dead);
+    sim_lanes_free(ledger->lanes);
     free(ledger->pending);
     free(ledger->said);
     free(ledger);

@@ -215,6 +215,8 @@ struct sim_ledger {
     uint64_t breakers_opened;
     struct sim_letters *dead; /* letters.c */
     struct sim_flow flows[SIM_FLOWS];
+    struct sim_lanes *lanes; /* lanes.c */
+    uint64_t unordered;      /* messages of unordered streams that were taken */
     uint32_t tap_generation;
     struct { /* SETTLE frames that are not answered yet */
         uint32_t conn, request, message;
@@ -339,6 +341,16 @@ void sim_workflow_told_range(struct sim *sim, uint32_t flow, const struct al_msg
 /* The journal has dense numbers, and what the node said of each is what its records say. */
 void sim_workflow_account(struct sim *sim);
 void sim_workflows_free(struct sim_ledger *ledger);
+
+/* ---- lanes.c: unordered streams ------------------------------------------------------------- */
+
+struct sim_lanes *sim_lanes_new(void);
+void sim_lanes_free(struct sim_lanes *lanes);
+/* A record was handed out; the node starts. */
+void sim_lanes_record(struct sim *sim, unsigned type, struct al_str payload);
+void sim_lanes_reset(struct sim *sim);
+/* True if the stream is unordered, or a lane. */
+bool sim_is_unordered(const struct sim *sim, uint32_t stream);
 
 /* ---- cancel.c: messages that are taken back ------------------------------------------------- */
 

@@ -20,7 +20,7 @@ struct item {
 struct channel {
     uint32_t from, to;
     uint8_t label, priority;
-    bool open, ready, held, broken;
+    bool open, ready, held, broken, unordered;
     uint64_t next_pseq; /* of the next new message */
     struct item *items; /* oldest first; the first `sent` of them have been sent */
     uint32_t count, cap, sent, unanswered, held_count;
@@ -58,6 +58,9 @@ static void producer_init(struct sim *sim, struct sim_client *client)
             c->to = SIM_AGENTS + (uint32_t)sim_rand_below(&sim->rand, sim->profile.groups);
         sim_lossy_init(sim, &c->lossy);
         if (c->to >= SIM_AGENTS && c->lossy.gaps > AL_GAPS_WAIT) /* others are refused */
+            c->lossy.gaps = AL_GAPS_WAIT;
+        c->unordered = c->to < SIM_AGENTS && sim_chance(sim, 250);
+        if (c->unordered && c->lossy.gaps > AL_GAPS_WAIT)
             c->lossy.gaps = AL_GAPS_WAIT;
         for (uint32_t k = 0; k < i; k++) { /* one channel per stream */
             const struct channel *o = &p->channels[k];
@@ -232,7 +235,7 @@ static void open_channels(struct sim *sim, struct sim_client *client)
         sim_label_text(c->label, label);
         m.first_pseq = c->count ? c->items[0].pseq : c->next_pseq;
         m.priority = c->priority;
-        m.flags = c->lossy.gaps;
+        m.flags = c->lossy.gaps | (c->unordered ? AL_CHANNEL_UNORDERED : 0);
         al_buf_clear(&c->lossy.late);
         m.from = al_str_c(from);
         m.to = al_str_c(to);

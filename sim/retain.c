@@ -191,6 +191,14 @@ static void next_page(struct sim *sim, struct sim_client *client)
     send_replay(sim, client);
 }
 
+/* Such a stream keeps nothing, and says so. */
+static bool is_unordered(const struct sim *sim, const struct historian *h,
+                         const struct al_msg_done *m)
+{
+    return h->type == AL_MSG_REPLAY && m->code == AL_E_UNSUPPORTED &&
+           sim_is_unordered(sim, h->replay.stream);
+}
+
 static void on_done(struct sim *sim, struct sim_client *client, const struct al_msg_done *m)
 {
     struct historian *h = client->role_state;
@@ -202,7 +210,8 @@ static void on_done(struct sim *sim, struct sim_client *client, const struct al_
     h->request = 0;
     sim_note(sim, "client %: $ is done: !", client->index, h->type, m->code);
     if (m->code && !is_moved && m->code != AL_E_NOT_FOUND && m->code != AL_E_UNKNOWN_AGENT &&
-        m->code != AL_E_NO_HISTORY && m->code != AL_E_NOT_RETAINED && m->code != AL_E_DISK_FULL)
+        m->code != AL_E_NO_HISTORY && m->code != AL_E_NOT_RETAINED && m->code != AL_E_DISK_FULL &&
+        !is_unordered(sim, h, m))
         sim_fail(sim, "%s is answered by %s", al_msg_name(h->type), al_error_name(m->code));
     if (h->type == AL_MSG_RETAIN_SET && m->code == 0)
         sim_retain_told(sim, h->agent, &h->limits, h->asked_ns);

@@ -258,5 +258,5 @@ void sim_profile_draw(struct sim *sim)
         p->dlq_max = 10000;
     }
     /* Likewise, by the bytes of a few letters. */
-    p->dlq_bytes = sim->seed % 4 == 3 ? 1000 : AL_DLQ_BYTES_DEFAULT;
+    p->dlq_bytes = sim->seed % 4 == 3 ? 300 : AL_DLQ_BYTES_DEFAULT;
 }

@@ -129,6 +129,7 @@ struct al_stream_info {
     uint32_t leased;   /* of them out */
     uint32_t attempts; /* failed attempts of the head */
     uint64_t due_ms;   /* the head waits for a retry until then, 0: no */
+    bool unordered;    /* no head, no sequences of its own: `pending` and `leased` only */
 };
 /* Called for each stream; non-zero ends the list. */
 typedef int al_stream_fn(void *ctx, const struct al_stream_info *stream);

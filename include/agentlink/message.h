@@ -59,7 +59,11 @@ enum al_message_flag {
      * receives. Cannot be combined with AL_MESSAGE_NOTIFY, key, ttl_ms or deliver_at_ms. */
     AL_MESSAGE_VOLATILE = 2,
     /* The sender takes the reply in parts: set by al_request_start() where that is asked for. */
-    AL_MESSAGE_PARTS = 4
+    AL_MESSAGE_PARTS = 4,
+    /* Order does not matter: the message waits for no other one of its stream, and no other one
+     * waits for it. Such messages are a stream of their own beside the ordered one of the same
+     * (from, to, stream, priority). Not to groups (-AL_ERR_UNSUPPORTED), not in commits. */
+    AL_MESSAGE_UNORDERED = 8
 };
 
 /* A message. When sending, the caller fills it in and keeps everything it points to until the call

@@ -45,6 +45,7 @@
 #define AL_AGENTS_MAX             1000000u
 #define AL_STREAMS_MAX            4000000u
 #define AL_INBOX_MESSAGES_MAX     100000000ull
+#define AL_LANES_MAX              100000u /* messages pending in one unordered stream */
 #define AL_DEDUP_ENTRIES_DEFAULT  1000000u
 #define AL_DEDUP_TTL_DEFAULT_MS   (24ull * 3600 * 1000)
 #define AL_DLQ_MESSAGES_DEFAULT   100000u

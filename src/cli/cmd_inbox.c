@@ -14,6 +14,7 @@ static void print_stream_json(struct ali_cli *cli, const struct al_stream_info *
     json_object_set_new(object, "from", ali_json_text(stream->from));
     json_object_set_new(object, "label", ali_json_text(stream->label));
     json_object_set_new(object, "priority", ali_json_count(stream->priority));
+    json_object_set_new(object, "unordered", json_boolean(stream->unordered));
     json_object_set_new(object, "pending", ali_json_count(stream->pending));
     json_object_set_new(object, "leased", ali_json_count(stream->leased));
     json_object_set_new(object, "head_seq", ali_json_count(stream->head_seq));
@@ -43,7 +44,10 @@ static int add_row(void *ctx, const struct al_stream_info *stream)
         ali_table_count(table, stream->head_seq);
     else
         ali_table_text(table, "-");
-    ali_table_count(table, stream->next_seq);
+    if (stream->unordered)
+        ali_table_text(table, "unordered");
+    else
+        ali_table_count(table, stream->next_seq);
     ali_table_alarm(table, stream->attempts);
     ali_table_text(table, ali_format_time(stream->due_ms, text));
     return 0;
@@ -76,7 +80,9 @@ const struct ali_command ali_cmd_inbox[] = {
         .complete = ALI_AGENTS,
         .doc =
             "A stream is one sender, one label and one priority; order holds inside it. ATTEMPTS\n"
-            "and RETRY AT are those of its oldest pending message, which holds the stream.",
+            "and RETRY AT are those of its oldest pending message, which holds the stream. An "
+            "unordered stream\n"
+            "has no sequence: each of its messages stands alone.",
         .run = run_inbox,
     },
     {.name = NULL},

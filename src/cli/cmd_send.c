@@ -12,7 +12,7 @@ struct send_values {
     const char *content_type, *correlation_id, *workflow_id, *reply_to;
     struct ali_list headers;
     uint64_t priority, ttl_ms, delay_ms, timeout_ms, quorum;
-    bool wait, fire, parts;
+    bool wait, fire, parts, unordered;
 };
 
 #define OFFSET(field) offsetof(struct send_values, field)
@@ -97,6 +97,9 @@ static const struct ali_option send_options[] = {
     {"delay", 0, "TIME", ALI_DURATION, OFFSET(delay_ms), .help = "deliver no earlier than this"},
     {"volatile", 0, NULL, ALI_FLAG, OFFSET(fire),
      .help = "fire and forget: at most once, not on disk, no receipt"},
+    {"unordered", 0, NULL, ALI_FLAG, OFFSET(unordered),
+     .help = "order does not matter: the message and the others of its stream do not wait for each "
+             "other"},
     {"wait", 0, NULL, ALI_FLAG, OFFSET(wait),
      .help = "wait until the message has ended, and print how and the reply"},
     {"timeout", 0, "TIME", ALI_DURATION, OFFSET(timeout_ms), .preset = "30s",
@@ -221,7 +224,8 @@ static int make_message(const struct ali_cli *cli, const struct send_values *val
     message->reply_to = values->reply_to;
     message->ttl_ms = values->ttl_ms;
     message->deliver_at_ms = values->delay_ms ? ali_wall_ms() + values->delay_ms : 0;
-    message->flags = values->fire ? AL_MESSAGE_VOLATILE : 0;
+    message->flags =
+        (values->fire ? AL_MESSAGE_VOLATILE : 0) | (values->unordered ? AL_MESSAGE_UNORDERED : 0);
     code = set_headers(cli, &values->headers, message);
     return code ? code : set_payload(cli, values, args, message);
 }
@@ -231,7 +235,8 @@ static int timeout_of(const struct send_values *values)
     return values->timeout_ms > INT32_MAX ? INT32_MAX : (int)values->timeout_ms;
 }
 
-/* ---- results ---------------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------------------
+ */
 
 static const char *durability_name(enum al_durability_class durability)
 {

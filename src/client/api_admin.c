@@ -142,6 +142,7 @@ static int stream_page(struct ali_ask *ask, struct al_msg_stream_list *m, al_str
 {
     struct al_msg_stream_row row = {0};
     struct al_frame frame;
+    struct al_str value;
     char from[256], label[256];
     int r;
 
@@ -163,6 +164,9 @@ static int stream_page(struct ali_ask *ask, struct al_msg_stream_list *m, al_str
                                        .leased = row.leased,
                                        .attempts = row.attempts,
                                        .due_ms = row.due_ms};
+        info.unordered =
+            al_ext_find(ali_ext_behind(frame.body, row.label), AL_STREAM_EXT_UNORDERED, &value) &&
+            value.n >= 4 && al_get32(value.p) == 1;
         m->after = row.stream;
         r = fn(ctx, &info);
     }

@@ -20,7 +20,8 @@
 #include "crypto/hash.h"
 #include <assert.h>
 
-#define OUT_HIGH (1u << 20) /* no more is encoded while so much waits to be written */
+#define OUT_HIGH  (1u << 20) /* no more is encoded while so much waits to be written */
+#define UNORDERED 0x80u      /* beside the priority, in what identifies a stream */
 
 /* What identifies a stream to its sender. */
 struct stream_key {
@@ -59,7 +60,7 @@ static int key_check(const struct stream_key *key)
     if (!al_name_is_valid(key->from) || !ali_recipient_is_valid(key->to))
         return -AL_E_BAD_NAME;
     if (key->label.n > AL_LABEL_MAX || !al_text_is_plain(key->label) ||
-        key->priority >= AL_PRIORITY_COUNT)
+        (key->priority & ~UNORDERED) >= AL_PRIORITY_COUNT)
         return -AL_E_INVALID;
     return 0;
 }
@@ -213,6 +214,10 @@ int ali_channel_get(struct ali_csession *session, const struct al_message *messa
     uint32_t ref;
     int r;
 
+    if (message->priority >= AL_PRIORITY_COUNT)
+        return -AL_E_INVALID;
+    if (message->flags & AL_MESSAGE_UNORDERED)
+        key.priority |= UNORDERED;
     if (channel && key_matches(&key, channel)) { /* most sends go where the last one went */
         *ret_channel = channel;
         return 0;
@@ -233,9 +238,12 @@ int ali_channel_get(struct ali_csession *session, const struct al_message *messa
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-/* A hole in a group would be one for all its members: there a gap is waited for, always. */
-static uint8_t gap_flags(const struct ali_csession *session, const struct ali_channel *channel)
+/* A hole in a group would be one for all its members: there a gap is waited for, always. Where
+ * there is no order, nothing is to be told of one. */
+static uint8_t channel_flags(const struct ali_csession *session, const struct ali_channel *channel)
 {
+    if (channel->priority & UNORDERED)
+        return AL_CHANNEL_UNORDERED | (AL_GAPS_WAIT + AL_GAP_WAIT);
     return (uint8_t)(AL_GAPS_WAIT +
                      (al_group_name_is_valid(channel->to) ? AL_GAP_WAIT : session->config.gaps));
 }
@@ -245,8 +253,8 @@ static int channel_open(struct ali_csession *session, struct ali_channel *channe
     struct al_msg_channel_open m = {.channel = channel->number,
                                     .producer = session->producer,
                                     .first_pseq = channel->next_pseq,
-                                    .priority = channel->priority,
-                                    .flags = gap_flags(session, channel),
+                                    .priority = channel->priority & (uint8_t)~UNORDERED,
+                                    .flags = channel_flags(session, channel),
                                     .from = channel->from,
                                     .to = channel->to,
                                     .label = channel->label};

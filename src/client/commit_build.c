@@ -136,7 +136,7 @@ static int check_send(const struct ali_csession *session, const struct al_commit
     if (!message->to || !ali_recipient_is_valid(al_str_c(message->to)))
         return -AL_E_BAD_NAME;
     if ((message->from && *message->from && strcmp(message->from, commit->agent) != 0) ||
-        message->flags & AL_MESSAGE_VOLATILE || label.n > AL_LABEL_MAX ||
+        message->flags & (AL_MESSAGE_VOLATILE | AL_MESSAGE_UNORDERED) || label.n > AL_LABEL_MAX ||
         !al_text_is_plain(label) || message->priority >= AL_PRIORITY_COUNT)
         return -AL_E_INVALID;
     return 0;

@@ -13,7 +13,8 @@ static bool text_fits(const char *text, size_t max)
 
 int ali_message_check(const struct al_message *message, uint32_t payload_max)
 {
-    const uint32_t flags = AL_MESSAGE_NOTIFY | AL_MESSAGE_VOLATILE | AL_MESSAGE_PARTS;
+    const uint32_t flags =
+        AL_MESSAGE_NOTIFY | AL_MESSAGE_VOLATILE | AL_MESSAGE_PARTS | AL_MESSAGE_UNORDERED;
     const bool is_volatile = message->flags & AL_MESSAGE_VOLATILE;
 
     if (message->payload_size > payload_max)
@@ -83,8 +84,8 @@ const char *ali_message_flaw(const struct al_message *message)
          "`correlation_id`, `workflow_id`, `traceparent` and `tracestate` must be UTF-8"},
         {!message->payload_size || message->payload,
          "`payload` is NULL and `payload_size` is not 0"},
-        {(message->flags &
-          ~(uint32_t)(AL_MESSAGE_NOTIFY | AL_MESSAGE_VOLATILE | AL_MESSAGE_PARTS)) == 0,
+        {(message->flags & ~(uint32_t)(AL_MESSAGE_NOTIFY | AL_MESSAGE_VOLATILE | AL_MESSAGE_PARTS |
+                                       AL_MESSAGE_UNORDERED)) == 0,
          "`flags` has bits that mean nothing"},
         {!(message->flags & AL_MESSAGE_VOLATILE) ||
              !((message->flags & AL_MESSAGE_NOTIFY) || message->ttl_ms || message->deliver_at_ms ||

@@ -178,9 +178,27 @@ int ali_handle_agent_list(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
+/* What waits in the lanes of an unordered stream is told as its own. */
+static void add_lanes(const struct al_node *node, const struct ali_stream *base,
+                      struct al_msg_stream_row *row)
+{
+    for (ali_ref ref = ali_agent_at(node, base->d.to)->v.streams.head; ref != AL_REF_NONE;
+         ref = ali_stream_at(node, ref)->v.link.next) {
+        const struct ali_stream *lane = ali_stream_at(node, ref);
+
+        if (ali_lane_base(node, lane) != base->d.id)
+            continue;
+        row->pending += ali_runs_count(&lane->d.runs) - lane->d.gone_count;
+        row->leased += lane->v.flow->pushed_count;
+    }
+}
+
 static void send_stream_row(struct al_node *node, const struct ali_conn *conn, uint32_t request,
                             const struct ali_stream *stream)
 {
+    bool unordered = stream->d.flags & ALI_STREAM_UNORDERED;
+    uint8_t room[8];
+    struct al_str ext = ali_ext_put_u32(room, AL_STREAM_EXT_UNORDERED, unordered);
     const struct ali_agent *from = ali_agent_at(node, stream->d.from);
     uint64_t pending = ali_runs_count(&stream->d.runs) - stream->d.gone_count;
     struct al_msg_stream_row row = {
@@ -196,7 +214,9 @@ static void send_stream_row(struct al_node *node, const struct ali_conn *conn, u
         .from = al_str_of(from->d.name, from->d.name_size),
         .label = al_str_of(stream->d.label, stream->d.label_size)};
 
-    ALI_SEND(node, conn->number, stream_row, &row);
+    if (unordered)
+        add_lanes(node, stream, &row);
+    ALI_SEND_EXT(node, conn->number, stream_row, &row, ext);
 }
 
 bool ali_stream_by_number(const struct al_node *node, ali_ref a, ali_ref b)
@@ -214,7 +234,8 @@ int ali_handle_stream_list(struct al_node *node, struct ali_conn *conn,
     ali_page_init(&page, m->limit, ali_stream_by_number);
     for (ali_ref ref = r == 0 ? ali_agent_at(node, agent)->v.streams.head : AL_REF_NONE;
          ref != AL_REF_NONE; ref = ali_stream_at(node, ref)->v.link.next)
-        if (ali_stream_at(node, ref)->d.id > m->after)
+        if (ali_stream_at(node, ref)->d.id > m->after &&
+            !(ali_stream_at(node, ref)->d.flags & ALI_STREAM_LANE))
             ali_page_offer(node, &page, ref);
     ali_page_sort(node, &page);
     for (uint32_t i = 0; i < page.count; i++)

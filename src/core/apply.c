@@ -89,7 +89,7 @@ static bool stream_key_is(const void *ctx, uint32_t ref)
     const struct ali_stream *stream = ali_stream_at(key->node, ref);
 
     return stream->d.from == key->a && stream->d.to == key->b &&
-           stream->d.priority == key->priority &&
+           ali_stream_priority(stream) == key->priority &&
            al_str_eq(al_str_of(stream->d.label, stream->d.label_size), key->text);
 }
 

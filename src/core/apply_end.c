@@ -37,8 +37,11 @@ static uint64_t pop_head(struct al_node *node, ali_ref ref)
 
 /* A stream with nothing in it has nothing under another sequence either. Not to be asked while a
  * message is on its way from the runs to the letters. */
-static void forget_moves(struct ali_stream *stream)
+static void forget_moves(struct al_node *node, ali_ref ref)
 {
+    struct ali_stream *stream = ali_stream_at(node, ref);
+
+    ali_lane_free(node, ref);
     if (!ali_runs_count(&stream->d.runs) && !stream->d.letter_count)
         stream->d.moved_count = 0;
 }
@@ -87,7 +90,7 @@ void ali_apply_ack(struct al_node *node, uint64_t lsn, const struct ali_rec_ack 
         ali_agent_at(node, stream->d.to)->inbox->d.pending--;
         stream->d.prev_seq = seq;
     }
-    forget_moves(stream);
+    forget_moves(node, ref);
     stream->d.used_ms = r->wall_ms;
 }
 
@@ -282,7 +285,7 @@ void ali_apply_cancel(struct al_node *node, uint64_t lsn, const struct ali_rec_c
     ali_live_drop(node, body_lsn);
     ali_history_drop(node, stream, r->seq);
     ali_agent_at(node, stream->d.to)->inbox->d.pending--;
-    forget_moves(stream);
+    forget_moves(node, ref);
     ended = ali_ended_add(node, r->stream, r->seq);
     ended->state = AL_STATE_CANCELLED;
     ended->code = AL_E_CANCELLED;
@@ -326,6 +329,7 @@ void ali_letter_remove(struct al_node *node, ali_ref ref, bool with_body)
     if (!AL_PLANT(node, LETTER_BYTES_STAY))
         agent->inbox->d.letter_bytes -= letter->d.bytes;
     stream->d.letter_count--;
+    ali_lane_free(node, letter->d.stream);
     al_pool_put(&node->letters, ref);
 }
 

@@ -63,6 +63,7 @@ void ali_delayed_remove(struct al_node *node, ali_ref ref)
 /* Where a PUBLISH record belongs. */
 struct target {
     ali_ref stream_ref, producer_ref, track_ref; /* track: AL_REF_NONE if it is new */
+    ali_ref base_ref;                            /* the track's stream */
     struct ali_stream *stream;
 };
 
@@ -75,7 +76,10 @@ static int find_target(struct al_node *node, const struct ali_rec_publish *r,
     if (t.stream_ref == AL_REF_NONE || t.producer_ref == AL_REF_NONE)
         return -AL_E_DAMAGED;
     t.stream = ali_stream_at(node, t.stream_ref);
-    t.track_ref = ali_find_track(node, t.stream_ref, t.producer_ref);
+    t.base_ref = ali_track_stream(node, t.stream_ref);
+    if (t.base_ref == AL_REF_NONE)
+        return -AL_E_DAMAGED;
+    t.track_ref = ali_find_track(node, t.base_ref, t.producer_ref);
     *ret_target = t;
     return 0;
 }
@@ -151,12 +155,12 @@ static void advance_track(struct al_node *node, const struct target *t,
     ali_touch(node, ALI_PART_PRODUCER, t->producer_ref, &producer->object);
     producer->d.used_ms = r->wall_ms;
     if (ref == AL_REF_NONE)
-        ref = ali_track_add(node, t->stream_ref, t->producer_ref);
+        ref = ali_track_add(node, t->base_ref, t->producer_ref);
     track = ali_track_at(node, ref);
     ali_touch(node, ALI_PART_TRACK, ref, &track->object);
     /* A producer sequence that was skipped (a duplicate under another key or id) ends the run, even
      * if somebody else's message makes the numbers fit: it would be given that message's place. */
-    if (!r->seq) {
+    if (!r->seq || t->base_ref != t->stream_ref) {
         track->d.run_pseq = 0;
     } else if (!track->d.run_pseq || r->pseq != track->d.high + 1 ||
                track->d.run_seq + (r->pseq - track->d.run_pseq) != r->seq) {

@@ -272,7 +272,9 @@ int ali_prepare_stream_open(struct al_node *node, const struct ali_rec_stream_op
 
     if (r->stream < node->d.next_stream || r->priority >= AL_PRIORITY_COUNT ||
         r->flags > ALI_STREAM_FLAGS_MAX || r->label.n > AL_LABEL_MAX ||
-        ali_find_agent(node, r->from) == AL_REF_NONE || ali_find_agent(node, r->to) == AL_REF_NONE)
+        ali_find_agent(node, r->from) == AL_REF_NONE ||
+        ali_find_agent(node, r->to) == AL_REF_NONE ||
+        !(r->flags & ALI_STREAM_LANE) != !ali_ext_get_u32(r->ext, ALI_STREAM_EXT_BASE))
         return -AL_E_DAMAGED;
     e = reserve_levels(node, ali_agent_at(node, ali_find_agent(node, r->to)));
     if (e == 0)
@@ -281,6 +283,8 @@ int ali_prepare_stream_open(struct al_node *node, const struct ali_rec_stream_op
         e = al_index_reserve(&node->stream_ids, 1);
     if (e == 0)
         e = al_index_reserve(&node->stream_keys, 1);
+    if (e == 0 && r->flags)
+        e = al_pool_reserve(&node->lanes, 1);
     if (e < 0)
         return e;
     al_alloc_free(&node->alloc, node->v.prepared_label, node->v.prepared_size);
@@ -317,10 +321,14 @@ void ali_apply_stream_open(struct al_node *node, uint64_t lsn, const struct ali_
     ali_runs_init(&stream->d.runs, 1);
     node->d.next_stream = r->stream + 1;
     al_index_add(&node->stream_ids, ali_hash_number(r->stream), ref);
-    al_index_add(&node->stream_keys,
-                 ali_hash_stream_key(node, stream->d.from, stream->d.to, r->priority, r->label),
-                 ref);
+    if (!(stream->d.flags & ALI_STREAM_LANE))
+        al_index_add(&node->stream_keys,
+                     ali_hash_stream_key(node, stream->d.from, stream->d.to,
+                                         ali_stream_priority(stream), r->label),
+                     ref);
     ali_stream_init_volatile(node, ref);
+    if (r->flags & (ALI_STREAM_UNORDERED | ALI_STREAM_LANE))
+        ali_lane_add(node, ref, ali_ext_get_u32(r->ext, ALI_STREAM_EXT_BASE));
 }
 
 void ali_stream_init_volatile(struct al_node *node, ali_ref ref)
@@ -331,6 +339,7 @@ void ali_stream_init_volatile(struct al_node *node, ali_ref ref)
     memset(&stream->v, 0, sizeof(stream->v));
     stream->v.member = AL_REF_NONE;
     stream->v.flow = ali_flow_none();
+    stream->v.lane = AL_REF_NONE;
     ali_list_push(&node->streams, STREAM_LINK, &to->v.streams, ref);
     to->v.stream_count++;
 }
@@ -340,7 +349,7 @@ int ali_prepare_stream_close(struct al_node *node, const struct ali_rec_stream_c
     ali_ref ref = ali_find_stream(node, r->stream);
 
     if (ref == AL_REF_NONE || ali_runs_count(&ali_stream_at(node, ref)->d.runs) ||
-        ali_stream_at(node, ref)->d.letter_count)
+        ali_stream_at(node, ref)->d.letter_count || ali_lane_count(node, ali_stream_at(node, ref)))
         return -AL_E_DAMAGED;
     return 0;
 }
@@ -369,9 +378,12 @@ void ali_stream_remove(struct al_node *node, ali_ref ref)
     while (stream->d.tracks.head != AL_REF_NONE)
         track_remove(node, stream->d.tracks.head);
     al_index_remove(&node->stream_ids, ali_hash_number(stream->d.id), ref);
-    al_index_remove(
-        &node->stream_keys,
-        ali_hash_stream_key(node, stream->d.from, stream->d.to, stream->d.priority, label), ref);
+    ali_lane_remove(node, ref);
+    if (!(stream->d.flags & ALI_STREAM_LANE))
+        al_index_remove(&node->stream_keys,
+                        ali_hash_stream_key(node, stream->d.from, stream->d.to,
+                                            ali_stream_priority(stream), label),
+                        ref);
     ali_list_remove(&node->streams, STREAM_LINK, &to->v.streams, ref);
     to->v.stream_count--;
     ali_runs_deinit(&stream->d.runs, &node->alloc);

@@ -124,21 +124,26 @@ static int make_room(struct al_node *node, struct ali_conn *conn, uint32_t numbe
 int ali_stream_get(struct al_node *node, const struct ali_conn *conn,
                    const struct al_msg_channel_open *m, ali_ref *ret_stream)
 {
-    struct ali_rec_stream_open record = {.stream = node->d.next_stream,
-                                         .priority = m->priority,
-                                         .label = m->label,
-                                         .wall_ms = node->v.now.wall_ms};
+    struct ali_rec_stream_open record = {
+        .stream = node->d.next_stream,
+        .priority = m->priority,
+        .flags = m->flags & AL_CHANNEL_UNORDERED ? ALI_STREAM_UNORDERED : 0,
+        .label = m->label,
+        .wall_ms = node->v.now.wall_ms};
+    bool unordered = m->flags & AL_CHANNEL_UNORDERED;
     ali_ref from, to, stream;
     int r;
 
-    if (m->priority >= AL_PRIORITY_COUNT || m->flags > AL_GAPS_FAIL || m->label.n > AL_LABEL_MAX ||
-        !al_text_is_plain(m->label) || m->first_pseq < 1)
+    if (unordered && (m->flags & AL_GAPS_FAIL) > AL_GAPS_WAIT) /* without order there is no gap */
+        return -AL_E_UNSUPPORTED;
+    if (m->priority >= AL_PRIORITY_COUNT || m->flags > (AL_CHANNEL_UNORDERED | AL_GAPS_FAIL) ||
+        m->label.n > AL_LABEL_MAX || !al_text_is_plain(m->label) || m->first_pseq < 1)
         return -AL_E_INVALID;
     if (al_group_name_is_valid(m->to)) {
         ali_ref group = ali_find_group(node, m->to);
 
         to = group == AL_REF_NONE ? group : ali_group_at(node, group)->d.agent;
-        if (m->flags > AL_GAPS_WAIT) /* the one order of all has no place for a gap */
+        if (m->flags > AL_GAPS_WAIT || unordered) /* the one order of all has no place for a gap */
             return -AL_E_UNSUPPORTED;
     } else {
         to = ali_find_agent_name(node, ali_name_normal(m->to));
@@ -150,7 +155,9 @@ int ali_stream_get(struct al_node *node, const struct ali_conn *conn,
     r = ali_agent_get(node, conn, m->from, true, &from);
     if (r < 0)
         return r;
-    stream = ali_find_stream_key(node, from, to, m->priority, m->label);
+    stream = ali_find_stream_key(node, from, to,
+                                 (uint8_t)(m->priority | (unordered ? ALI_PRIORITY_UNORDERED : 0)),
+                                 m->label);
     if (stream == AL_REF_NONE) {
         if (node->streams.count >= AL_STREAMS_MAX)
             return -AL_E_LIMIT;
@@ -211,7 +218,7 @@ int ali_handle_channel_open(struct al_node *node, struct ali_conn *conn,
     channel->producer_id = m->producer;
     channel->next_pseq = m->first_pseq;
     channel->kind = UINT16_MAX;
-    channel->gaps = m->flags;
+    channel->gaps = m->flags & AL_GAPS_FAIL;
     channel->gap = AL_REF_NONE;
     send_ready(node, conn, m->channel, channel);
     return 0;

@@ -73,6 +73,12 @@ uint64_t ali_hash_pair(uint64_t a, uint64_t b);
 uint64_t ali_hash_stream_key(const struct al_node *node, ali_ref from, ali_ref to, uint8_t priority,
                              struct al_str label);
 uint64_t ali_hash_name(const struct al_node *node, struct al_str name);
+/* Its priority as its key has it. */
+static inline uint8_t ali_stream_priority(const struct ali_stream *stream)
+{
+    return (uint8_t)(stream->d.priority |
+                     (stream->d.flags & ALI_STREAM_UNORDERED ? ALI_PRIORITY_UNORDERED : 0));
+}
 /* Room for that many finished deliveries, one recent id, one key. 0 or -AL_E_NOMEM. */
 int ali_ended_reserve(struct al_node *node, uint32_t count);
 int ali_ids_reserve(struct al_node *node);
@@ -365,6 +371,27 @@ const struct ali_trouble *ali_trouble_of(const struct ali_stream *stream);
 struct ali_trouble *ali_trouble_get(struct al_node *node, struct ali_stream *stream);
 /* The head has changed. */
 void ali_trouble_free(struct al_node *node, struct ali_stream *stream);
+
+/* ---- lanes.c: unordered streams ------------------------------------------------------------- */
+
+/* The stream that a message of this stream goes to: a lane if it is unordered, otherwise itself. 0,
+ * -AL_E_INBOX_FULL, -AL_E_LIMIT, -AL_E_NOMEM. */
+int ali_lane_get(struct al_node *node, ali_ref stream, ali_ref *ret_lane);
+/* The stream has perhaps become empty: if it is a lane it is used again. */
+void ali_lane_free(struct al_node *node, ali_ref stream);
+/* An unordered stream (base 0) or a lane of one comes, or goes. Room for it was reserved. */
+void ali_lane_add(struct al_node *node, ali_ref stream, uint32_t base);
+void ali_lane_remove(struct al_node *node, ali_ref stream);
+/* Number of the unordered stream whose lane it is; 0: none. How many lanes it has itself. */
+uint32_t ali_lane_base(const struct al_node *node, const struct ali_stream *stream);
+uint32_t ali_lane_count(const struct al_node *node, const struct ali_stream *stream);
+/* The stream that has the high-water marks of this one's producers; AL_REF_NONE: it is missing. */
+ali_ref ali_track_stream(const struct al_node *node, ali_ref stream);
+/* The table of lanes, empty. */
+void ali_lanes_init(struct al_node *node);
+/* All streams are loaded; the node starts: lanes are counted; the free ones are found. */
+void ali_lanes_count(struct al_node *node);
+void ali_lanes_start(struct al_node *node);
 
 /* ---- deliver.c ---------------------------------------------------------------------------- */
 

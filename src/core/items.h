@@ -30,7 +30,7 @@
     U32(from, "sending agent")                                               \
     U32(to, "receiving agent")                                               \
     U8(priority, "0 to 9")                                                   \
-    U8(flags, "0")                                                           \
+    U8(flags, "of STREAM_OPEN")                                              \
     U64(prev_seq, "last sequence that ended well")                           \
     U64(used_ms, "wall clock of its last change")                            \
     U64(first_seq, "sequence of the first pending message")                  \

@@ -98,7 +98,8 @@ static int load_stream(struct al_node *node, const struct ali_item_stream *item)
                                          .priority = item->priority,
                                          .flags = item->flags,
                                          .wall_ms = item->used_ms,
-                                         .label = item->label};
+                                         .label = item->label,
+                                         .ext = item->ext};
     struct ali_stream *stream;
     int r;
 
@@ -533,6 +534,7 @@ int al_node_load_done(struct al_node *node, uint64_t snapshot_lsn)
         return r;
     if (snapshot_lsn != node->d.lsn)
         return -AL_E_DAMAGED;
+    ali_lanes_count(node);
     for (ali_ref ref = 0; ref < node->streams.end && r == 0; ref++)
         r = count_stream(node, ref);
     if (r < 0)

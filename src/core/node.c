@@ -79,6 +79,7 @@ static void init_tables(struct al_node *node)
     al_pool_init(&node->schedules, alloc, sizeof(struct ali_schedule), 6);
     al_pool_init(&node->kinds, alloc, sizeof(struct ali_kind), 6);
     al_pool_init(&node->gaps, alloc, sizeof(struct ali_gap), 6);
+    ali_lanes_init(node);
     al_pool_init(&node->groups, alloc, sizeof(struct ali_group), 6);
     al_pool_init(&node->members, alloc, sizeof(struct ali_member), 6);
     al_pool_init(&node->histories, alloc, sizeof(struct ali_history), 6);
@@ -178,6 +179,7 @@ void al_node_free(struct al_node *node)
     al_recent_deinit(&node->d.keys);
     ali_values_deinit(node);
     al_pool_deinit(&node->values);
+    al_pool_deinit(&node->lanes);
     al_pool_deinit(&node->commits);
     al_pool_deinit(&node->histories);
     ali_workflows_deinit(node);
@@ -414,6 +416,7 @@ int al_node_start(struct al_node *node, struct al_now now, struct al_effects *re
         return r;
     node->v.loading = false;
     node->v.started = true;
+    ali_lanes_start(node);
     start_timers(node);
     node->v.effects = NULL;
     return ret_effects->failed ? -AL_E_NOMEM : 0;

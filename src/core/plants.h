@@ -51,6 +51,7 @@
     X(PART_TWICE, "part-twice", "who waits for an end is passed every part once more")             \
     X(PART_ASTRAY, "part-astray", "parts go to the receiver of the agent that asks")               \
     X(PART_UNHEARD, "part-unheard", "parts are passed on for the first attempt only")              \
+    X(LANE_SHARED, "lane-shared", "messages of an unordered stream wait for each other")           \
     X(LETTER_BYTES_STAY, "letter-bytes-stay",                                                      \
       "dead letters that go do not give the room of their bytes back")                             \
     X(LETTER_LOG_FLOOD, "letter-log-flood", "the log names every dead letter, however many")       \

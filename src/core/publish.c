@@ -55,16 +55,28 @@ void ali_refuse(struct al_node *node, struct ali_conn *conn, const struct al_msg
 
 /* ---- recognition -------------------------------------------------------------------------- */
 
-/* The sequence that a message taken earlier has, as far as it is still known. */
-static uint64_t first_seq_of(const struct al_node *node, const struct ali_track *track,
-                             uint64_t pseq, const struct al_id *id)
+/* The place that a message taken earlier has, as far as it is still known. */
+static void first_place_of(const struct al_node *node, const struct ali_track *track, uint64_t pseq,
+                           const struct al_id *id, struct ali_receipt_run *receipt)
 {
-    const struct ali_recent_id *recent;
+    const struct ali_recent_id *recent = ali_find_id(node, id);
 
-    if (track->d.run_pseq && pseq >= track->d.run_pseq && pseq <= track->d.high)
-        return track->d.run_seq + (pseq - track->d.run_pseq);
-    recent = ali_find_id(node, id);
-    return recent ? recent->seq : 0;
+    if (track->d.run_pseq && pseq >= track->d.run_pseq && pseq <= track->d.high) {
+        receipt->seq = track->d.run_seq + (pseq - track->d.run_pseq);
+    } else if (recent) {
+        receipt->seq = recent->seq;
+        if (ali_stream_at(node, track->d.stream)->d.flags & ALI_STREAM_UNORDERED)
+            receipt->stream = recent->stream;
+    }
+}
+
+/* True if the message of that id went to the stream of the track. */
+static bool is_of_track(const struct al_node *node, const struct ali_track *track,
+                        const struct ali_recent_id *recent)
+{
+    ali_ref ref = ali_find_stream(node, recent->stream);
+
+    return ref != AL_REF_NONE && ali_track_stream(node, ref) == track->d.stream;
 }
 
 /* True if this number lies where some were given up, and nothing shows that it was taken. */
@@ -77,7 +89,7 @@ static bool was_given_up(const struct al_node *node, const struct ali_track *tra
         if (pseq < track->d.holes->list[i].first || pseq > track->d.holes->list[i].last)
             continue;
         recent = ali_find_id(node, id);
-        return !recent || recent->stream != ali_stream_at(node, track->d.stream)->d.id;
+        return !recent || !is_of_track(node, track, recent);
     }
     return false;
 }
@@ -194,7 +206,7 @@ static void note_kind(struct al_node *node, struct ali_channel *channel, struct 
 }
 
 /* Arms what the admitted message needs, and passes it on if its recipient can take it. */
-static void admitted(struct al_node *node, const struct ali_channel *channel,
+static void admitted(struct al_node *node, const struct ali_channel *channel, ali_ref stream,
                      const struct ali_rec_publish *record)
 {
     uint64_t now = node->v.now.wall_ms;
@@ -209,14 +221,14 @@ static void admitted(struct al_node *node, const struct ali_channel *channel,
     }
     node->v.waiting++;
     if (record->expire_ms) {
-        ali_ref ref = ali_find_mark(node, channel->stream, record->seq);
+        ali_ref ref = ali_find_mark(node, stream, record->seq);
 
         ali_mark_at(node, ref)->v.kind = channel->kind;
         ali_timer_set(node, &ali_mark_at(node, ref)->v.timer, ALI_TIMER_MARK, ref,
                       record->expire_ms - now);
     }
     if (!channel->failing)
-        ali_push_new(node, channel->stream, record, channel->kind);
+        ali_push_new(node, stream, record, channel->kind);
 }
 
 static int admit(struct al_node *node, struct ali_channel *channel, const struct al_msg_publish *m,
@@ -226,6 +238,7 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
     const struct ali_stream *stream = ali_stream_at(node, channel->stream);
     uint64_t now = node->v.now.wall_ms;
     bool scheduled = m->due_ms > now;
+    ali_ref lane = channel->stream;
     struct ali_rec_publish record = {
         .stream = stream->d.id,
         .seq = scheduled ? 0 : stream->d.runs.next_seq,
@@ -255,13 +268,19 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
     if (r == 0)
         r = ali_workflow_get(node, stream->d.from, envelope, &workflow);
     if (r == 0)
+        r = ali_lane_get(node, channel->stream, &lane);
+    if (r == 0 && lane != channel->stream) {
+        record.stream = ali_stream_at(node, lane)->d.id;
+        record.seq = scheduled ? 0 : ali_stream_at(node, lane)->d.runs.next_seq;
+    }
+    if (r == 0)
         r = ali_commit_publish(node, &record, workflow);
     if (r < 0)
         return r;
     note_kind(node, channel, envelope->kind);
     ret_receipt->stream = record.stream;
     ret_receipt->seq = record.seq;
-    admitted(node, channel, &record);
+    admitted(node, channel, lane, &record);
     return 0;
 }
 
@@ -323,7 +342,7 @@ static int publish(struct al_node *node, struct ali_conn *conn, struct ali_chann
     if (taken) {
         if (track->d.holes && was_given_up(node, track, m->pseq, &envelope->message_id))
             return -AL_E_GAP_CLOSED;
-        receipt.seq = first_seq_of(node, track, m->pseq, &envelope->message_id);
+        first_place_of(node, track, m->pseq, &envelope->message_id, &receipt);
         receipt.duplicate = 1;
     } else if (channel->held) {
         return -AL_E_STREAM_HELD;
@@ -481,7 +500,7 @@ int ali_send_part(struct al_node *node, struct ali_send_part *part, uint64_t pro
     part->receipt_seq = receipt.seq;
     note_kind(node, &channel, part->envelope.kind);
     if (!to_group)
-        admitted(node, &channel, &record);
+        admitted(node, &channel, part->stream, &record);
     return 0;
 }
 

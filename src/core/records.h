@@ -29,7 +29,7 @@
     U32(from, "sending agent")                                       \
     U32(to, "receiving agent")                                       \
     U8(priority, "0 to 9")                                           \
-    U8(flags, "0")                                                   \
+    U8(flags, "1 unordered, 2 a lane of an unordered stream")        \
     U64(wall_ms, "wall clock")                                       \
     STR(label, "label")
 #define AL_FIELDS_REC_STREAM_CLOSE(U8, U16, U32, U64, ID, STR, BYTES) \
@@ -262,6 +262,11 @@ enum { ALI_FLAGS_MASK = 15, ALI_SKIPPED_SHIFT = 4 };
 
 /* Tags of optional fields. */
 enum { ALI_DEAD_EXT_BYTES = 1 /* u32: payload bytes of the message */ };
+enum { ALI_STREAM_EXT_BASE = 1 /* u32: the unordered stream whose lane this is; in items too */ };
+/* Flags of a stream: lanes.c. */
+enum { ALI_STREAM_UNORDERED = 1, ALI_STREAM_LANE = 2 };
+/* Beside the priority, in what identifies a stream. */
+#define ALI_PRIORITY_UNORDERED 0x80u
 
 /* A u32 as the only optional field, written to room[8]; none if it is 0. */
 struct al_str ali_ext_put_u32(uint8_t room[8], uint16_t tag, uint32_t value);

@@ -11,7 +11,7 @@
 static bool keeps(const struct al_node *node, const struct ali_stream *stream)
 {
     return ali_agent_at(node, stream->d.to)->inbox->d.retain.count &&
-           stream->v.member == AL_REF_NONE &&
+           !(stream->d.flags & ALI_STREAM_LANE) && stream->v.member == AL_REF_NONE &&
            ali_agent_at(node, stream->d.from)->v.group == AL_REF_NONE;
 }
 
@@ -234,6 +234,8 @@ static int get_stream(struct al_node *node, const struct ali_conn *conn,
         return -AL_E_NOT_FOUND;
     if (!ali_agent_at(node, agent)->inbox->d.retain.count)
         return -AL_E_NO_HISTORY;
+    if (ali_stream_at(node, ref)->d.flags & (ALI_STREAM_UNORDERED | ALI_STREAM_LANE))
+        return -AL_E_UNSUPPORTED;
     *ret_stream = ref;
     return 0;
 }

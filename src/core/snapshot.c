@@ -64,6 +64,7 @@ static int put_stream(const struct al_node *node, const struct ali_stream *strea
                       struct al_buf *out)
 {
     struct al_buf runs;
+    uint8_t base[8];
     struct ali_item_stream item = {
         .stream = stream->d.id,
         .from = ali_agent_at(node, stream->d.from)->d.id,
@@ -82,6 +83,7 @@ static int put_stream(const struct al_node *node, const struct ali_stream *strea
         .log = al_str_of(ali_trouble_of(stream)->log.data, ali_trouble_of(stream)->log.size)};
     int r;
 
+    item.ext = ali_ext_put_u32(base, ALI_STREAM_EXT_BASE, ali_lane_base(node, stream));
     if (AL_PLANT(node, SEQ_REUSED) && item.first_seq == item.next_seq && item.next_seq > 1)
         item.first_seq = --item.next_seq;
     al_buf_init(&runs, &node->alloc);

@@ -144,6 +144,7 @@ struct ali_stream {
     struct {
         struct ali_link link; /* among the streams to the agent */
         ali_ref member;       /* whose it is, if it comes from a group; AL_REF_NONE */
+        ali_ref lane;         /* of an unordered stream or a lane: lanes.c; AL_REF_NONE */
         uint32_t channel_count;
         uint32_t watch_count;  /* connections that wait for the end of one of its messages */
         struct ali_flow *flow; /* ali_no_flow while nothing is pending (flow.c) */
@@ -660,7 +661,8 @@ struct al_node {
     struct al_pool agents, streams, producers, tracks, marks, delayed, letters, kinds, schedules,
         values, commits, groups, members, histories;
     struct ali_workflows flows;
-    struct al_pool gaps; /* volatile */
+    struct al_pool gaps;  /* volatile */
+    struct al_pool lanes; /* of unordered streams; what is durable of them is in the streams */
     struct al_index agent_names, agent_ids, stream_ids, stream_keys, producer_ids, track_keys,
         mark_keys, delayed_ids, letter_ids, schedule_names, key_places, value_keys;
     struct {

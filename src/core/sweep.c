@@ -35,7 +35,7 @@ static int sweep_stream(struct al_node *node, ali_ref ref)
     if (stream->d.tracks.head != AL_REF_NONE && idle_ms < AL_PRODUCER_TTL_MS)
         idle_ms = AL_PRODUCER_TTL_MS;
     if (ali_history_count(node, stream) || stream->v.channel_count || stream->d.letter_count ||
-        stream->d.mark_count || ali_runs_count(&stream->d.runs) ||
+        ali_lane_count(node, stream) || stream->d.mark_count || ali_runs_count(&stream->d.runs) ||
         !is_older(node, stream->d.used_ms, idle_ms))
         return 0;
     return ali_commit(node, ALI_REC_STREAM_CLOSE, &record);

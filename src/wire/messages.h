@@ -53,14 +53,14 @@
     U32(request, "from PRODUCER_OPEN")                              \
     U64(producer, "its number, never given out again")              \
     U32(epoch, "its epoch")
-#define AL_FIELDS_CHANNEL_OPEN(U8, U16, U32, U64, ID, STR, BYTES)                 \
-    U32(channel, "number chosen by the client, unique on the connection, not 0")  \
-    U64(producer, "a producer that was made ready on this connection")            \
-    U64(first_pseq, "lowest producer sequence that will be sent on this channel") \
-    U8(priority, "0 (lowest) to 9; part of the stream's identity")                \
-    U8(flags, "what becomes of a gap: 0 refused, 1 wait, 2 skip, 3 fail")         \
-    STR(from, "sending agent")                                                    \
-    STR(to, "receiving agent")                                                    \
+#define AL_FIELDS_CHANNEL_OPEN(U8, U16, U32, U64, ID, STR, BYTES)                            \
+    U32(channel, "number chosen by the client, unique on the connection, not 0")             \
+    U64(producer, "a producer that was made ready on this connection")                       \
+    U64(first_pseq, "lowest producer sequence that will be sent on this channel")            \
+    U8(priority, "0 (lowest) to 9; part of the stream's identity")                           \
+    U8(flags, "what becomes of a gap: 0 refused, 1 wait, 2 skip, 3 fail; 4 more: unordered") \
+    STR(from, "sending agent")                                                               \
+    STR(to, "receiving agent")                                                               \
     STR(label, "stream label; may be empty")
 #define AL_FIELDS_CHANNEL_READY(U8, U16, U32, U64, ID, STR, BYTES) \
     U32(channel, "the channel")                                    \

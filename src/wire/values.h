@@ -10,6 +10,8 @@ enum { AL_KEEP_LEASES = 1 };
 enum { AL_DELIVER_REDELIVERED = 1, AL_DELIVER_GAP = 2 };
 /* CHANNEL_OPEN flags: what becomes of a gap in the producer sequences. */
 enum { AL_GAPS_REFUSED = 0, AL_GAPS_WAIT = 1, AL_GAPS_SKIP = 2, AL_GAPS_FAIL = 3 };
+/* One more flag: what is sent needs no order. */
+enum { AL_CHANNEL_UNORDERED = 4 };
 /* Tags of the optional fields behind DELIVER. */
 enum {
     AL_DELIVER_EXT_GAP = 1,            /* u16: messages given up before this one */
@@ -58,6 +60,8 @@ enum {
 };
 /* Tags of the optional fields behind AGENT_ROW. */
 enum { AL_AGENT_EXT_DEAD_BYTES = 1 /* u64 payload bytes of its dead letters */ };
+/* Tags of the optional fields behind STREAM_ROW. */
+enum { AL_STREAM_EXT_UNORDERED = 1 /* u32 1: an unordered stream */ };
 /* Tags of the optional fields behind DLQ_ROW. */
 enum { AL_DLQ_EXT_BYTES = 1 /* u32 payload bytes of the message; 0: not known */ };
 /* Tags of the optional fields of an envelope. */

@@ -176,7 +176,7 @@ def test_a_closed_gap_is_remembered_over_a_restart(fresh_node, names):
 def test_unknown_policies_are_refused(connect, names):
     pair = Pair(connect, names)
     with pytest.raises(Refused, match="INVALID"):
-        pair.sender.channel(2, pair.producer, pair.receiver_name, pair.sender_name, flags=4)
+        pair.sender.channel(2, pair.producer, pair.receiver_name, pair.sender_name, flags=8)
 
 
 # --- from the node ---------------------------------------------------------------------------

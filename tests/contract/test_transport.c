@@ -126,6 +126,38 @@ static void test_order(void **state)
     bus_close(receiver);
 }
 
+/* Unordered messages are with the program at the same time, and one that fails holds none up. */
+static void test_unordered(void **state)
+{
+    const struct bus *bus = *state;
+    struct al_client *sender = bus_open(bus), *receiver = bus_open(bus);
+    struct al_delivery *d[3];
+    struct al_message_id failed;
+    unsigned i;
+
+    ok(al_attach(receiver, "b", NULL));
+    for (i = 0; i < 3; i++) {
+        struct al_message message = text_message("a", "b", "x");
+
+        message.flags = AL_MESSAGE_UNORDERED;
+        ok(al_send_async(sender, &message, NULL, NULL, NULL));
+    }
+    ok(al_client_flush(sender, 10000));
+    for (i = 0; i < 3; i++)
+        d[i] = receive(receiver);
+    failed = d[1]->message.id;
+    ok(al_ack(d[2], NULL));
+    ok(al_nack(d[1], 0, "not now"));
+    ok(al_ack(d[0], NULL));
+    d[1] = receive(receiver);
+    assert_memory_equal(&d[1]->message.id, &failed, sizeof(failed));
+    assert_int_equal(d[1]->attempt, 2);
+    ok(al_ack(d[1], NULL));
+    ok(al_client_flush(receiver, 10000));
+    bus_close(sender);
+    bus_close(receiver);
+}
+
 static void test_large(void **state)
 {
     struct al_client *client = bus_open(*state);
@@ -731,6 +763,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(send_receive),
         T(order),
+        T(unordered),
         T(large),
         T(pipelined),
         T(volatile),

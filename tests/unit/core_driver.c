@@ -164,7 +164,7 @@ static void say_receive_side(struct driver *d, uint32_t conn, const struct al_fr
         struct al_msg_envelope envelope;
 
         assert_int_equal(al_decode_envelope(deliver.envelope, &envelope), 0);
-        d->lease[conn][deliver.seq & 15] = deliver.lease;
+        d->lease[conn][deliver.seq & 15] = d->stream_lease[deliver.stream & 15] = deliver.lease;
         say(d, "%u: DELIVER %u:%llu after %llu attempt %u%s '%.*s'%s%.*s%s\n", conn, deliver.stream,
             (unsigned long long)deliver.seq, (unsigned long long)deliver.prev_seq, deliver.attempt,
             deliver.flags ? " redelivered" : "", TEXT(envelope.payload),

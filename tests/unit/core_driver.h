@@ -25,6 +25,7 @@ struct driver {
     struct al_buf in; /* frames being written for the next driver_send */
     struct al_buf transcript;
     uint64_t lease[DRIVER_CONNS][16]; /* lease of the last DELIVER of each small sequence */
+    uint64_t stream_lease[16];        /* lease of the last DELIVER of each stream */
     uint32_t agent[DRIVER_CONNS];     /* number from the last ATTACHED */
     uint64_t producer[DRIVER_CONNS];  /* number from the last PRODUCER_READY */
     uint64_t letters_logged;          /* notices that named a dead letter */

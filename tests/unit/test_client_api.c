@@ -127,7 +127,7 @@ static void test_message_checks(void **state)
     INVALID(key, "line\nbreak");
     INVALID(content_type, "\x80");
     CHECK(reply_to, "Not/A/Name", AL_E_BAD_NAME);
-    INVALID(flags, 8);
+    INVALID(flags, 16);
     CHECK(flags, AL_MESSAGE_NOTIFY | AL_MESSAGE_VOLATILE, AL_E_INVALID);
     assert_non_null(strstr(ali_message_flaw(&m), "VOLATILE"));
     INVALID(ttl_ms, AL_TTL_MAX_MS + 1);
