@@ -51,25 +51,27 @@ void ali_group_free(struct al_node *node, ali_ref ref)
     struct ali_group *group = ali_group_at(node, ref);
 
     ali_runs_deinit(&group->d.history, &node->alloc);
-    al_alloc_free(&node->alloc, group->d.slices, group->d.slice_cap * sizeof(*group->d.slices));
+    al_alloc_free(&node->alloc, group->d.slices, group->v.slice_cap * sizeof(*group->d.slices));
     al_alloc_free(&node->alloc, group->v.watches, group->v.watch_cap * sizeof(*group->v.watches));
 }
 
 int ali_slices_reserve(struct al_node *node, struct ali_group *group, uint32_t more)
 {
-    uint32_t need = group->d.slice_count + more, cap = group->d.slice_cap ? group->d.slice_cap : 1;
+    uint32_t need = group->d.slice_count + more, cap = group->v.slice_cap ? group->v.slice_cap : 1;
     struct ali_slice *slices;
 
-    if (need <= group->d.slice_cap)
+    if (need <= group->v.slice_cap)
         return 0;
+    if (more > ALI_SLICES_MAX || need > ALI_SLICES_MAX)
+        return -AL_E_DAMAGED;
     while (cap < need)
         cap *= 2;
     slices = node->alloc.realloc_fn(node->alloc.ctx, group->d.slices,
-                                    group->d.slice_cap * sizeof(*slices), cap * sizeof(*slices));
+                                    group->v.slice_cap * sizeof(*slices), cap * sizeof(*slices));
     if (!slices)
         return -AL_E_NOMEM;
     group->d.slices = slices;
-    group->d.slice_cap = cap;
+    group->v.slice_cap = cap & 0x3fff;
     return 0;
 }
 
@@ -292,7 +294,7 @@ static void fill_slice(struct ali_group *group, const struct ali_rec_group_post 
         (group->d.keep_ms && r->wall_ms > last->first_ms + group->d.keep_ms / AL_GROUP_SLICES) ||
         (group->d.keep_count && r->seq - last->first_seq > group->d.keep_count / AL_GROUP_SLICES) ||
         (group->d.keep_bytes && last->bytes > group->d.keep_bytes / AL_GROUP_SLICES)) {
-        assert(group->d.slices && count < group->d.slice_cap); /* reserved */
+        assert(group->d.slices && count < group->v.slice_cap); /* reserved */
         last = &group->d.slices[group->d.slice_count++];
         *last = (struct ali_slice){.first_seq = r->seq, .first_ms = r->wall_ms};
     }

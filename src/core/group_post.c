@@ -343,7 +343,7 @@ static void add_watch(struct al_node *node, struct ali_group *group, const struc
             return;
         }
         group->v.watches = watches;
-        group->v.watch_cap = cap & 0xfffff;
+        group->v.watch_cap = cap & 0x1ffff;
     }
     while (at > 0 && group->v.watches[at - 1].seq > watch->seq)
         at--;
@@ -409,7 +409,7 @@ void ali_group_settled(struct al_node *node, ali_ref ref)
         tell(node, group, &group->v.watches[done++]);
     if (!done)
         return;
-    group->v.watch_count = (group->v.watch_count - done) & 0xfffff;
+    group->v.watch_count = (group->v.watch_count - done) & 0x1ffff;
     memmove(group->v.watches, group->v.watches + done,
             group->v.watch_count * sizeof(*group->v.watches));
 }

@@ -619,7 +619,8 @@ int ali_prepare_admission(struct al_node *node, const struct ali_rec_publish *r)
 void ali_apply_admission(struct al_node *node, const struct ali_rec_publish *r);
 /* A pending message's record stands elsewhere now. */
 void ali_stream_moved(struct al_node *node, ali_ref stream, uint64_t seq, uint64_t lsn);
-/* Room for more slices of its history. 0 or -AL_E_NOMEM. */
+/* Room for more slices of its history. 0, -AL_E_NOMEM, or -AL_E_DAMAGED: so many there never are.
+ */
 int ali_slices_reserve(struct al_node *node, struct ali_group *group, uint32_t more);
 /* Slices of a history, as a table. */
 static inline struct ali_slice *ali_slices(const struct ali_group *group, uint32_t *ret_count)

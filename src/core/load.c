@@ -377,9 +377,10 @@ static int load_commits(struct al_node *node, const struct ali_item_commits *ite
 static int load_slices(struct al_node *node, struct ali_group *group, struct al_str slices)
 {
     uint64_t seq = 0;
+    int r = slices.n % 32 ? -AL_E_DAMAGED : ali_slices_reserve(node, group, slices.n / 32);
 
-    if (slices.n % 32 || ali_slices_reserve(node, group, slices.n / 32) < 0)
-        return slices.n % 32 ? -AL_E_DAMAGED : -AL_E_NOMEM;
+    if (r < 0)
+        return r;
     for (uint32_t at = 0; at < slices.n; at += 32) {
         struct ali_slice slice = {.first_seq = al_get64(slices.p + at),
                                   .first_ms = al_get64(slices.p + at + 8),

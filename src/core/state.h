@@ -240,22 +240,24 @@ struct ali_watch {
     struct al_id id;
 };
 
+#define ALI_SLICES_MAX 8192u /* AL_GROUP_SLICES and a few are what there really are */
+
 struct ali_group {
     struct ali_object object;
     struct {
-        ali_ref agent; /* the agent of the same name: recipient of what is posted */
+        ali_ref agent;        /* the agent of the same name: recipient of what is posted */
+        uint32_t slice_count; /* at most ALI_SLICES_MAX */
         uint64_t keep_ms, keep_count, keep_bytes; /* of the history; 0: no limit */
         uint64_t bytes;                           /* envelopes in the history */
         uint8_t hash[32];                         /* of the newest message: the end of the chain */
         struct ali_runs history;  /* its next sequence is that of the next message */
-        struct ali_slice *slices; /* of the history, oldest first: slice_count of slice_cap */
-        uint32_t slice_count, slice_cap;
-        struct ali_list members; /* former ones with mail included */
+        struct ali_slice *slices; /* of the history, oldest first */
+        struct ali_list members;  /* former ones with mail included */
     } d;
     struct {
         struct ali_watch *watches; /* by sequence */
-        uint64_t watch_count : 20, watch_cap : 20;
-        uint64_t member_count : 24; /* without the former ones */
+        uint64_t watch_count : 17, watch_cap : 17, slice_cap : 14;
+        uint64_t member_count : 16; /* without the former ones */
     } v;
 };
 

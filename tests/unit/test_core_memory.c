@@ -8,7 +8,7 @@
 
 /* Bytes of state for each idle one, tables and names included. */
 #define STREAM_BYTES_MAX 220u
-#define GROUP_BYTES_MAX  285u
+#define GROUP_BYTES_MAX  277u
 
 struct fold {
     struct al_test_alloc alloc;
