@@ -127,6 +127,10 @@ int al_node_new(const struct al_node_config *config, struct al_node **ret_node)
 
 static void free_objects(struct al_node *node)
 {
+    /* First: their gaps take timers off the wheel, beside those of the streams' flows. */
+    for (uint32_t i = 0; i < node->v.conn_cap; i++)
+        if (node->v.conns[i])
+            ali_conn_free(node, node->v.conns[i]);
     ali_flows_free(node);
     for (ali_ref ref = 0; ref < node->streams.end; ref++) {
         struct ali_stream *stream;
@@ -150,9 +154,6 @@ static void free_objects(struct al_node *node)
     for (ali_ref ref = 0; ref < node->histories.end; ref++)
         if (al_pool_has(&node->histories, ref))
             al_buf_deinit(&ali_history_at(node, ref)->d.entries);
-    for (uint32_t i = 0; i < node->v.conn_cap; i++)
-        if (node->v.conns[i])
-            ali_conn_free(node, node->v.conns[i]);
 }
 
 void al_node_free(struct al_node *node)
