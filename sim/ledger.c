@@ -526,8 +526,9 @@ static void check_answer(struct sim *sim, const struct sim_message *message,
     if (m->state != AL_STATE_DELIVERED && m->state != AL_STATE_PARTIAL)
         return;
     if (!sim_parts_check_end(sim, message, slot, m, &response))
-        sim_fail(sim, "the end of message %u comes with another end mark than the ack had",
-                 message->number);
+        sim_fail(sim,
+                 "the end of message %u at %u:%llu comes with another end mark than the ack had",
+                 message->number, m->stream, (unsigned long long)m->seq);
     if (response.n == 0)
         return;
     sim_message_response(message, m->state == AL_STATE_DELIVERED ? 1 : 2, text);

@@ -65,6 +65,7 @@ struct sim_slot {
     uint32_t tap_generation, attach;
     uint64_t lease;
     bool lease_void, out, acked;
+    bool by_many;                /* an ack of many came behind its own in that step */
     bool void_out;               /* it was out when a NACK made its lease void */
     uint64_t void_step;          /* step in which that was, 0: it was void before */
     uint8_t pending;             /* statuses of acks in this step, not refused yet */

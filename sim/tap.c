@@ -165,7 +165,8 @@ static void up_ack(struct sim *sim, const struct al_msg_ack *m)
     if (!sim_lease_is_good(sim, slot, m->lease) || m->status > AL_STATUS_FAILED)
         return;
     note_good(sim, m->stream, m->seq, m->status);
-    sim_parts_acked(&stream->slots[m->seq], m);
+    slot->by_many = false;
+    sim_parts_acked(slot, m);
     for (uint64_t seq = m->seq - 1; (m->flags & AL_ACK_CUMULATIVE) && seq > 0; seq--) {
         bool asked; /* by itself in this step: that may be refused, and this one counts */
 
@@ -174,7 +175,9 @@ static void up_ack(struct sim *sim, const struct al_msg_ack *m)
         if (slot->tap_generation == sim->ledger->tap_generation && !slot->lease_void &&
             (slot->out || asked)) {
             note_good(sim, m->stream, seq, m->status);
-            sim_parts_acked(&stream->slots[seq], NULL);
+            slot->by_many = asked;
+            if (!asked)
+                sim_parts_acked(slot, NULL);
         }
     }
 }
@@ -490,6 +493,9 @@ static void down_refused(struct sim *sim, const struct al_msg_settle_refused *m)
         return;
     if (slot->valid_step == sim->step && slot->tries > 1) {
         slot->tries--; /* the same frame twice: one of them counts */
+        if (slot->by_many)
+            sim_parts_acked(slot, NULL); /* the one that settles many */
+        slot->by_many = false;
         return;
     }
     if (slot->valid_step == sim->step && !slot->lease_void && !slot->acked && slot->pending &&

@@ -323,7 +323,9 @@ static void tell_duplicate(struct al_node *node, struct ali_conn *conn,
     r = key ? ali_key_tell(node, conn, key, id)
             : ali_end_tell(node, conn, receipt->stream, receipt->seq, id);
     if (r == 1 && !taken)
-        (void)ali_waiter_add(node, conn, receipt->stream, seq, id); /* or the client asks */
+        r = ali_waiter_add(node, conn, receipt->stream, seq, id);
+    if (r < 0) /* it asks again */
+        ali_send_error(node, conn, AL_MSG_END_WATCH, receipt->stream, r);
 }
 
 static int publish(struct al_node *node, struct ali_conn *conn, struct ali_channel *channel,

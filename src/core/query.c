@@ -195,9 +195,8 @@ int ali_key_tell(struct al_node *node, struct ali_conn *conn, const struct ali_k
         return 1;
     if (id)
         row.message_id = end.message_id = *id;
-    if (key->lsn && !AL_PLANT(node, ANSWER_LOST) &&
-        read_end(node, conn, ALI_READ_KEY, &row, &ended) == 0)
-        return 0;
+    if (key->lsn && !AL_PLANT(node, ANSWER_LOST))
+        return read_end(node, conn, ALI_READ_KEY, &row, &ended);
     ALI_SEND(node, conn->number, end, &end);
     return 0;
 }
@@ -227,8 +226,8 @@ int ali_end_tell(struct al_node *node, struct ali_conn *conn, uint32_t stream, u
         return ali_key_tell(node, conn, key, id);
     row.message_id = end.message_id = id ? *id : id_of(node, stream, seq);
     ended = row.end_ms ? ali_find_ended(node, stream, seq) : NULL;
-    if (ended && ended->lsn && read_end(node, conn, ALI_READ_END, &row, ended) == 0)
-        return 0;
+    if (ended && ended->lsn && !AL_PLANT(node, ANSWER_LOST))
+        return read_end(node, conn, ALI_READ_END, &row, ended);
     end.state = row.state;
     end.attempts = row.attempts;
     end.end_ms = row.end_ms;
@@ -302,10 +301,9 @@ static void answer_key(struct al_node *node, const struct ali_conn *conn,
     struct al_str payload;
     struct al_msg_end end = {.message_id = read->id, .stream = read->stream, .seq = read->seq};
 
-    if (event->status < 0 || event->record_count != 1 ||
-        ali_unwrap(&event->records[0], ALI_REC_ACK, &payload) < 0 ||
+    if (event->record_count != 1 || ali_unwrap(&event->records[0], ALI_REC_ACK, &payload) < 0 ||
         ali_decode_rec_ack(payload, &ack) < 0)
-        return; /* could not be read now: the client asks again */
+        return;
     end.state = ack.status == AL_STATUS_PARTIAL ? AL_STATE_PARTIAL : AL_STATE_DELIVERED;
     end.attempts = ack.attempts;
     end.end_ms = ack.wall_ms;
@@ -334,6 +332,12 @@ int ali_query_read_done(struct al_node *node, const struct ali_read *read,
     }
     if (read->kind == ALI_READ_CANCEL) {
         ali_cancel_read(node, conn, read, event);
+        return 0;
+    }
+    if (event->status < 0 && (read->kind == ALI_READ_KEY ||
+                              (read->kind == ALI_READ_END && event->status != -AL_E_NOT_FOUND))) {
+        /* No end is told without the response that it has: it is asked for again. */
+        ali_send_error(node, conn, AL_MSG_END_WATCH, read->stream, event->status);
         return 0;
     }
     if (read->kind == ALI_READ_KEY) {

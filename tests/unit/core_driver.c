@@ -346,6 +346,8 @@ void driver_answer_reads(struct driver *d)
                                  .records = views,
                                  .record_count = d->held[0].size / 8};
 
+        event.status = d->read_error;
+        event.record_count = d->read_error ? 0 : event.record_count;
         for (uint32_t i = 0; i < event.record_count; i++)
             views[i] = view_of(d, d->held_lsns[0][i]);
         d->held_count--;

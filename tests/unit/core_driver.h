@@ -32,6 +32,7 @@ struct driver {
     bool mute_health;                 /* notices of health and alerts are not in the transcript */
     uint64_t chain_seq;               /* of the last GROUP_ENTRY, */
     uint8_t chain[32];                /* and the hash that follows from it */
+    int read_error;                   /* what driver_answer_reads answers, 0: the records */
     bool hold_reads;                  /* READ effects are kept until driver_answer_reads */
     struct al_effect held[16];
     uint64_t held_lsns[16][512];

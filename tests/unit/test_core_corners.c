@@ -157,6 +157,31 @@ static void end_without_response(void **state)
     driver_deinit(&d);
 }
 
+/* Or it cannot be read at the moment: then there is no END, and it is asked for again. */
+static void end_that_cannot_be_read(void **state)
+{
+    struct al_msg_end_watch watch = {.stream = 1, .seq = 1};
+    struct driver d;
+
+    (void)state;
+    begin(&d, NULL, 5);
+    driver_publish(&d, 0, 1, 1);
+    put_detail_ack(&d, 1, AL_STATUS_SUCCESS, "answer");
+    driver_forget(&d);
+    d.hold_reads = true;
+    assert_int_equal(al_put_end_watch(&d.in, &watch), 0);
+    driver_send(&d, 0);
+    d.read_error = -AL_E_IO;
+    driver_answer_reads(&d);
+    driver_expect(&d, "0: ERROR IO about END_WATCH\n");
+    d.read_error = 0;
+    assert_int_equal(al_put_end_watch(&d.in, &watch), 0);
+    driver_send(&d, 0);
+    driver_answer_reads(&d);
+    driver_expect(&d, "0: END 1:1 state 4 attempts 1 '' 'answer'\n");
+    driver_deinit(&d);
+}
+
 static struct al_kind_policy strict = {.policy = {1000, 100, 2, 1600, 0}};
 static void one_kind(struct al_node_config *c)
 {
@@ -614,6 +639,7 @@ int main(void)
         cmocka_unit_test(lower_records_max),
         cmocka_unit_test(scheduled_id_twice),
         cmocka_unit_test(end_without_response),
+        cmocka_unit_test(end_that_cannot_be_read),
         cmocka_unit_test(kinds_run_out),
         cmocka_unit_test(disk_full_objects),
         cmocka_unit_test(acks_forgotten),
