@@ -80,7 +80,8 @@ static void table_clear(struct table *table)
     for (uint32_t i = 0; i < table->cap; i++)
         free(table->lines[i].places);
     free(table->lines);
-    *table = (struct table){0};
+    table->lines = NULL;
+    table->cap = 0;
 }
 
 static void clear(struct sim_letters *l)
@@ -88,7 +89,9 @@ static void clear(struct sim_letters *l)
     table_clear(&l->streams);
     table_clear(&l->groups);
     free(l->queues);
-    *l = (struct sim_letters){0};
+    l->queues = NULL;
+    l->queue_cap = 0;
+    l->died = l->named = l->counted = l->begun_ms = 0;
 }
 
 struct sim_letters *sim_letters_new(void)
