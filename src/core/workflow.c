@@ -132,9 +132,12 @@ static ali_ref find_tag(const struct al_node *node, ali_ref stream, uint64_t key
 
 /* ---- the runs of a stream ------------------------------------------------------------------ */
 
+/* Those that are not over; NULL: none. */
 static struct ali_number_run *runs_of(const struct ali_numbering *numbering, uint32_t *ret_count)
 {
     *ret_count = (uint32_t)(numbering->d.runs.size / RUN) - numbering->d.first;
+    if (!*ret_count)
+        return NULL;
     return (struct ali_number_run *)(void *)numbering->d.runs.data + numbering->d.first;
 }
 
@@ -194,7 +197,9 @@ static void push_run(struct al_node *node, ali_ref stream_ref, struct ali_number
     }
     numbering = numbering_at(node, stream->d.numbering);
     ali_touch(node, ALI_PART_NUMBERING, stream->d.numbering, &numbering->object);
-    last = runs_of(numbering, &count) + count - 1;
+    last = runs_of(numbering, &count);
+    if (count)
+        last += count - 1;
     if (count && last->workflow == run.workflow && last->seq + last->count == run.seq &&
         last->number + last->count == run.number) {
         last->count++;
