@@ -241,8 +241,9 @@ bool sim_parts_check_end(struct sim *sim, const struct sim_message *message,
     *ret_response = m->response;
     if (!al_str_eq(m->response_type, al_str_c(AL_PARTS_TYPE)))
         return !slot->mark_count;
-    if (al_decode_parts(m->response, &parts) < 0 || parts.attempt != slot->mark_attempt ||
-        parts.count != slot->mark_count ||
+    if (al_decode_parts(m->response, &parts) < 0 ||
+        (slot->mark_count && /* 0: the tap does not know */
+         (parts.attempt != slot->mark_attempt || parts.count != slot->mark_count)) ||
         (message->part_attempt == parts.attempt && message->part_last > parts.count))
         return false;
     for (list = parts.parts; list.n >= 4; part++) {
