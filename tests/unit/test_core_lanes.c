@@ -180,6 +180,7 @@ static void test_what_cannot_be_unordered_is_refused(void **state)
 
     (void)state;
     begin(&d, 2);
+    driver_close(&d, 0);
     driver_open(&d, 0, 1000, 1);
     assert_int_equal(al_put_group_add(&d.in, &group), 0);
     driver_send(&d, 0);
