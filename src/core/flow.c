@@ -13,7 +13,7 @@
 
 const struct ali_flow ali_no_flow = {.stream = AL_REF_NONE};
 
-/* ---- lists -------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------- */
 
 static struct ali_flow_link *link_at(struct ali_flow *flow, size_t offset)
 {
@@ -48,7 +48,7 @@ void ali_flow_unlink(struct ali_flows *list, size_t offset, struct ali_flow *flo
     link->prev = link->next = NULL;
 }
 
-/* ---- the ring of what is out ---------------------------------------------------------------- */
+/* ---- the ring of what is out ------------------------------------------------------------- */
 
 int ali_flow_reserve_push(struct al_node *node, struct ali_stream *stream)
 {
@@ -83,7 +83,7 @@ void ali_flow_shrink(struct al_node *node, struct ali_flow *flow)
         free_ring(node, flow);
 }
 
-/* ---- flows --------------------------------------------------------------------------------- */
+/* ---- flows ------------------------------------------------------------------------------- */
 
 struct ali_flow *ali_flow_none(void)
 {
@@ -119,6 +119,7 @@ struct ali_flow *ali_flow_get(struct al_node *node, ali_ref ref)
 
 static void flow_free(struct al_node *node, struct ali_flow *flow)
 {
+    al_wheel_cancel(&node->v.wheel, &flow->timer);
     free_ring(node, flow);
     al_alloc_free(&node->alloc, flow, sizeof(*flow));
 }
@@ -208,7 +209,7 @@ void ali_flows_free(struct al_node *node)
     assert(!node->v.loose_flows);
 }
 
-/* ---- failed attempts ------------------------------------------------------------------------ */
+/* ---- failed attempts --------------------------------------------------------------------- */
 
 const struct ali_trouble *ali_trouble_of(const struct ali_stream *stream)
 {

@@ -127,7 +127,6 @@ int al_node_new(const struct al_node_config *config, struct al_node **ret_node)
 
 static void free_objects(struct al_node *node)
 {
-    /* First: their gaps take timers off the wheel, beside those of the streams' flows. */
     for (uint32_t i = 0; i < node->v.conn_cap; i++)
         if (node->v.conns[i])
             ali_conn_free(node, node->v.conns[i]);
@@ -218,7 +217,7 @@ uint64_t al_node_epoch(const struct al_node *node)
     return node->d.epoch;
 }
 
-/* ---- time --------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------------- */
 
 uint32_t ali_random(struct al_node *node, uint32_t below)
 {
@@ -299,7 +298,7 @@ uint64_t al_node_deadline_ns(const struct al_node *node)
     return next_ms == UINT64_MAX ? AL_NEVER_NS : next_ms * AL_NS_PER_MS;
 }
 
-/* ---- stepping ----------------------------------------------------------------------------- */
+/* ---- stepping ---------------------------------------------------------------------------- */
 
 static int handle(struct al_node *node, const struct al_event *event)
 {
