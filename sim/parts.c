@@ -10,7 +10,7 @@
 
 #define MANY_PRODUCERS UINT64_MAX
 
-/* ---- what is said --------------------------------------------------------------------------- */
+/* ---- what is said ------------------------------------------------------------------------ */
 
 uint32_t sim_part_text(const struct sim_message *message, uint64_t attempt, uint32_t part,
                        uint8_t ret_text[SIM_PART_SIZE])
@@ -59,7 +59,7 @@ void sim_parts_response(const struct sim_message *message, uint64_t attempt, uin
     al_buf_deinit(&list);
 }
 
-/* ---- the tap: where messages come from ------------------------------------------------------ */
+/* ---- the tap: where messages come from --------------------------------------------------- */
 
 void sim_parts_producer(struct sim *sim, uint32_t conn, uint64_t producer)
 {
@@ -85,7 +85,7 @@ void sim_parts_published(struct sim *sim, uint32_t conn, struct al_str envelope)
         message->producer = producer;
 }
 
-/* ---- the tap: parts ------------------------------------------------------------------------- */
+/* ---- the tap: parts ---------------------------------------------------------------------- */
 
 /* True if the node knows this lease for certain, and where its sender is. */
 static bool must_arrive(const struct sim *sim, const struct sim_slot *slot)
@@ -212,7 +212,7 @@ void sim_parts_acked(struct sim_slot *slot, const struct al_msg_ack *m)
     }
 }
 
-/* ---- what requesters get -------------------------------------------------------------------- */
+/* ---- what requesters get ----------------------------------------------------------------- */
 
 void sim_told_part(struct sim *sim, const struct al_msg_reply_part *m)
 {
@@ -241,9 +241,8 @@ bool sim_parts_check_end(struct sim *sim, const struct sim_message *message,
     *ret_response = m->response;
     if (!al_str_eq(m->response_type, al_str_c(AL_PARTS_TYPE)))
         return !slot->mark_count;
-    if (al_decode_parts(m->response, &parts) < 0 ||
-        (slot->mark_count && /* 0: the tap does not know */
-         (parts.attempt != slot->mark_attempt || parts.count != slot->mark_count)) ||
+    if (al_decode_parts(m->response, &parts) < 0 || parts.attempt != slot->mark_attempt ||
+        parts.count != slot->mark_count ||
         (message->part_attempt == parts.attempt && message->part_last > parts.count))
         return false;
     for (list = parts.parts; list.n >= 4; part++) {
