@@ -38,7 +38,7 @@ static struct al_node *new_node(void)
     return node;
 }
 
-/* ---- effects ------------------------------------------------------------------------------ */
+/* ---- effects ----------------------------------------------------------------------------- */
 
 static void persist(struct world *world, const struct al_effect *effect, const uint8_t *data)
 {
@@ -155,7 +155,7 @@ static void carry_out(struct world *world)
     al_effects_deinit(&effects);
 }
 
-/* ---- events ------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------ */
 
 void world_step(struct world *world, struct al_event event)
 {
@@ -219,7 +219,7 @@ void world_carry(struct world *world, uint32_t first, uint32_t count)
     assert(al_node_live_count(world->node, first + 1, first + count) <= world->record_count);
 }
 
-/* ---- deaths ------------------------------------------------------------------------------- */
+/* ---- deaths ------------------------------------------------------------------------------ */
 
 /* Replaces the node by one that was recovered; the states must be equal. */
 static void take_over(struct world *world, struct al_node *node)
@@ -288,7 +288,7 @@ void world_restart_from_snapshot(struct world *world)
     take_over(world, node);
 }
 
-/* ---- the world ---------------------------------------------------------------------------- */
+/* ---- the world --------------------------------------------------------------------------- */
 
 void world_init(struct world *world)
 {

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- shadow journal ----------------------------------------------------------------------- */
+/* ---- shadow journal ---------------------------------------------------------------------- */
 
 void sim_shadow_add(struct sim *sim, const struct al_effect *effect)
 {
@@ -66,7 +66,7 @@ void sim_shadow_free(struct sim *sim)
         al_buf_deinit(&sim->shadow.bytes);
 }
 
-/* ---- replay ------------------------------------------------------------------------------- */
+/* ---- replay ------------------------------------------------------------------------------ */
 
 /* Gives node the records first … last of the shadow journal. */
 static bool replay_shadow(struct sim *sim, struct al_node *node, uint64_t first, uint64_t last)
@@ -141,7 +141,7 @@ void sim_check_copy(struct sim *sim)
     sim_disk_free(copy);
 }
 
-/* ---- corruption trials --------------------------------------------------------------------- */
+/* ---- corruption trials ------------------------------------------------------------------- */
 
 static int on_any(void *ctx, uint64_t lsn, uint16_t type, struct al_str payload)
 {

@@ -88,7 +88,7 @@ static void answer_text(uint32_t number, char ret_text[24])
     snprintf(ret_text, 24, "answer %u", (unsigned)(number * 2654435761u));
 }
 
-/* ---- connecting --------------------------------------------------------------------------- */
+/* ---- connecting -------------------------------------------------------------------------- */
 
 static void attach(struct sim *sim, struct sim_client *client, unsigned which)
 {
@@ -179,7 +179,7 @@ static void start_over(struct sim *sim, struct sim_client *client)
         sim_net_break(sim, client->conn);
 }
 
-/* ---- publishing --------------------------------------------------------------------------- */
+/* ---- publishing -------------------------------------------------------------------------- */
 
 static void publish(struct sim *sim, struct sim_client *client, uint32_t number, bool again)
 {
@@ -292,7 +292,7 @@ static void on_end(struct sim *sim, struct sim_effects *f, struct process *p,
     f->numbers[number].audited = true;
 }
 
-/* ---- committing --------------------------------------------------------------------------- */
+/* ---- committing -------------------------------------------------------------------------- */
 
 static void put_body(struct al_buf *list, const uint8_t *body, const uint8_t *end)
 {
@@ -466,7 +466,7 @@ static void on_committed(struct sim *sim, struct sim_client *client,
         ask_state(sim, client); /* it must be as it was */
 }
 
-/* ---- frames ------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------------ */
 
 /* Attached and with a producer: nothing of an earlier connection can change the state any more. */
 static void settled_in(struct sim *sim, struct sim_client *client)
@@ -683,7 +683,7 @@ static void commits_frame(struct sim *sim, struct sim_client *client, const stru
     }
 }
 
-/* ---- waking, the end ---------------------------------------------------------------------- */
+/* ---- waking, the end --------------------------------------------------------------------- */
 
 static bool all_audited(const struct sim_effects *f)
 {

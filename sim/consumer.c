@@ -72,7 +72,7 @@ static void consumer_free(struct sim *sim, struct sim_client *client)
     free(c);
 }
 
-/* ---- what it has processed ---------------------------------------------------------------- */
+/* ---- what it has processed --------------------------------------------------------------- */
 
 static struct done *processed_at(struct consumer *c, uint32_t message)
 {
@@ -89,7 +89,7 @@ static struct done *processed_at(struct consumer *c, uint32_t message)
     return &c->processed[message];
 }
 
-/* ---- attaching ---------------------------------------------------------------------------- */
+/* ---- attaching --------------------------------------------------------------------------- */
 
 static void attach(struct sim *sim, struct sim_client *client)
 {
@@ -155,7 +155,7 @@ static void consumer_crashed(struct sim *sim, struct sim_client *client)
     c->settling = 0;
 }
 
-/* ---- settling ----------------------------------------------------------------------------- */
+/* ---- settling ---------------------------------------------------------------------------- */
 
 static void send_ack(struct sim *sim, struct sim_client *client, const struct delivery *d,
                      unsigned status, bool cumulative)
@@ -390,7 +390,7 @@ static uint64_t next_wake(struct sim *sim, const struct consumer *c)
     return at > sim->mono_ns ? at - sim->mono_ns : 1000;
 }
 
-/* ---- frames ------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------------ */
 
 static void on_deliver(struct sim *sim, struct sim_client *client, const struct al_frame *frame,
                        const struct al_msg_deliver *m)
@@ -553,7 +553,7 @@ static void consumer_frame(struct sim *sim, struct sim_client *client, const str
     }
 }
 
-/* ---- waking ------------------------------------------------------------------------------- */
+/* ---- waking ------------------------------------------------------------------------------ */
 
 /* Leases that are kept: somebody else may be working on the messages from now on. */
 static void hand_on(struct sim *sim, const struct consumer *c, unsigned flags)

@@ -172,7 +172,7 @@ void sim_disk_power_cut(struct sim_disk *disk)
     sim_disk_collect(disk);
 }
 
-/* ---- copies ------------------------------------------------------------------------------- */
+/* ---- copies ------------------------------------------------------------------------------ */
 
 static struct sim_inode *inode_copy(const struct sim_inode *inode)
 {
@@ -233,7 +233,7 @@ uint64_t sim_disk_hash(const struct sim_disk *disk)
     return hash;
 }
 
-/* ---- corruption --------------------------------------------------------------------------- */
+/* ---- corruption -------------------------------------------------------------------------- */
 
 static bool is_blank(const uint8_t *sector)
 {

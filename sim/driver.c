@@ -20,7 +20,7 @@
 
 static void restart(struct sim *sim, uint32_t who, uint32_t generation);
 
-/* ---- configuration ------------------------------------------------------------------------ */
+/* ---- configuration ----------------------------------------------------------------------- */
 
 static void *core_realloc(void *ctx, void *ptr, size_t old_size, size_t new_size)
 {
@@ -73,7 +73,7 @@ void sim_driver_store_config(struct sim *sim, struct al_store_config *ret_config
     };
 }
 
-/* ---- effects ------------------------------------------------------------------------------ */
+/* ---- effects ----------------------------------------------------------------------------- */
 
 static void hold(struct sim_conn *conn, const uint8_t *p, size_t n, uint64_t lsn)
 {
@@ -197,7 +197,7 @@ static void carry_out(struct sim *sim)
     sim_letters_check(sim);
 }
 
-/* ---- events ------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------ */
 
 static void tick(struct sim *sim, uint32_t who, uint32_t generation)
 {
@@ -334,7 +334,7 @@ void sim_driver_bytes(struct sim *sim, uint32_t n)
         al_buf_clear(&conn->in);
 }
 
-/* ---- the process -------------------------------------------------------------------------- */
+/* ---- the process ------------------------------------------------------------------------- */
 
 static void release_memory(struct sim *sim)
 {
@@ -430,7 +430,7 @@ void sim_driver_stop(struct sim *sim)
     plan_restart(sim, RESTART_US);
 }
 
-/* ---- recovery ----------------------------------------------------------------------------- */
+/* ---- recovery ---------------------------------------------------------------------------- */
 
 struct recovery {
     struct sim *sim;

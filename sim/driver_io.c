@@ -37,7 +37,7 @@ bool sim_driver_background_error(struct sim *sim, int r, const char *what)
     return false;
 }
 
-/* ---- batches ------------------------------------------------------------------------------ */
+/* ---- batches ----------------------------------------------------------------------------- */
 
 static void batch_done(struct sim *sim, uint32_t who, uint32_t generation)
 {
@@ -130,7 +130,7 @@ static void seal_action(struct sim *sim, uint32_t who, uint32_t generation)
         take_batch(sim, true);
 }
 
-/* ---- reads -------------------------------------------------------------------------------- */
+/* ---- reads ------------------------------------------------------------------------------- */
 
 struct gather {
     struct sim *sim;
@@ -222,7 +222,7 @@ void sim_driver_add_read(struct sim *sim, const struct al_effect *effect)
     sim_after(sim, sim_delay(sim, sim_chance(sim, 500) ? 5 : 400), read_action, n, d->generation);
 }
 
-/* ---- upkeep, snapshots -------------------------------------------------------------------- */
+/* ---- upkeep, snapshots ------------------------------------------------------------------- */
 
 static void tell_space(struct sim *sim)
 {
@@ -343,7 +343,7 @@ static void begin_snapshot(struct sim *sim)
     sim_after(sim, sim_delay(sim, 300), snapshot_slice, 0, d->generation);
 }
 
-/* ---- carrying ----------------------------------------------------------------------------- */
+/* ---- carrying ---------------------------------------------------------------------------- */
 
 static int on_scan(void *ctx, uint64_t lsn, uint16_t type, struct al_str payload)
 {
@@ -449,7 +449,7 @@ static void clean_action(struct sim *sim, uint32_t who, uint32_t generation)
         sim_driver_pump(sim);
 }
 
-/* ---- what next ---------------------------------------------------------------------------- */
+/* ---- what next --------------------------------------------------------------------------- */
 
 void sim_driver_pump(struct sim *sim)
 {

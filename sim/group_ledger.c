@@ -81,7 +81,7 @@ void sim_group_place(struct sim *sim, const struct sim_message *message, uint64_
     (void)place(sim, message->to - SIM_AGENTS, seq, &what);
 }
 
-/* ---- joins and leaves ----------------------------------------------------------------------- */
+/* ---- joins and leaves -------------------------------------------------------------------- */
 
 static uint32_t ask(struct sim *sim, uint32_t number, uint32_t agent)
 {
@@ -142,7 +142,7 @@ void sim_group_refused(struct sim *sim, const struct sim_message *message)
                  message->to - SIM_AGENTS, message->number);
 }
 
-/* ---- the chain ------------------------------------------------------------------------------ */
+/* ---- the chain --------------------------------------------------------------------------- */
 
 static void hash_bytes(struct al_str bytes, uint8_t ret_hash[32])
 {
@@ -186,7 +186,7 @@ static void check_chain(struct sim *sim, uint32_t number, uint64_t seq)
         sim_fail(sim, "group %u: the chain is broken behind %llu", number, (unsigned long long)seq);
 }
 
-/* ---- entries --------------------------------------------------------------------------------- */
+/* ---- entries ----------------------------------------------------------------------------- */
 
 /* What the entry says that it is; false: the run has failed. */
 static bool identify(struct sim *sim, uint32_t number, const struct al_msg_group_entry *m,
@@ -306,7 +306,7 @@ void sim_group_told_member(struct sim *sim, uint32_t number, const struct al_msg
     member->pending = m->pending;
 }
 
-/* ---- deliveries ------------------------------------------------------------------------------ */
+/* ---- deliveries -------------------------------------------------------------------------- */
 
 /* What stands between prev_seq and seq was dropped: nothing that is known to have ended well. */
 static void check_prev(struct sim *sim, const struct al_msg_deliver *m)
@@ -398,8 +398,7 @@ bool sim_group_told_letter(struct sim *sim, const struct al_msg_dlq_row *m)
     return true;
 }
 
-/* ---- the end at all members -------------------------------------------------------------------
- */
+/* ---- the end at all members -------------------------------------------------------------- */
 
 static const struct sim_slot *slot_of(const struct sim *sim, uint32_t group, uint32_t agent,
                                       uint64_t seq)

@@ -54,7 +54,7 @@ static struct question *ask(struct sim *sim, struct sim_client *client, uint8_t 
     return &g->open;
 }
 
-/* ---- questions ---------------------------------------------------------------------------- */
+/* ---- questions --------------------------------------------------------------------------- */
 
 /* The first group keeps everything, the others a little. */
 static void add_group(struct sim *sim, struct sim_client *client, uint32_t group)
@@ -230,7 +230,7 @@ static void ask_at_random(struct sim *sim, struct sim_client *client)
         change_temp(sim, client, agent);
 }
 
-/* ---- audit -------------------------------------------------------------------------------- */
+/* ---- audit ------------------------------------------------------------------------------- */
 
 static void go_on(struct sim *sim, struct sim_client *client)
 {
@@ -275,7 +275,7 @@ static void audit_step(struct grouper *g, uint64_t rows)
     }
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static void on_entry(struct sim *sim, struct sim_client *client, const struct al_msg_group_entry *m)
 {
@@ -417,7 +417,7 @@ static void grouper_frame(struct sim *sim, struct sim_client *client, const stru
         go_on(sim, client);
 }
 
-/* ---- waking ------------------------------------------------------------------------------- */
+/* ---- waking ------------------------------------------------------------------------------ */
 
 static void nothing(struct sim *sim, struct sim_client *client)
 {

@@ -39,7 +39,7 @@ void sim_ledger_free(struct sim_ledger *ledger)
     free(ledger);
 }
 
-/* ---- messages ----------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------- */
 
 static struct al_id make_id(const struct sim *sim, uint32_t number)
 {
@@ -151,7 +151,7 @@ uint32_t sim_key_new(struct sim *sim)
     return ledger->key_count;
 }
 
-/* ---- streams ------------------------------------------------------------------------------ */
+/* ---- streams ----------------------------------------------------------------------------- */
 
 struct sim_stream *sim_stream(struct sim *sim, uint32_t number)
 {
@@ -262,7 +262,7 @@ static struct sim_slot *bind(struct sim *sim, struct sim_message *message, uint3
     return slot;
 }
 
-/* ---- publishing --------------------------------------------------------------------------- */
+/* ---- publishing -------------------------------------------------------------------------- */
 
 static void told_key(struct sim *sim, struct sim_message *message, uint32_t stream, uint64_t seq)
 {
@@ -347,7 +347,7 @@ void sim_told_refused(struct sim *sim, struct sim_message *message, int code)
                  message->stream, (unsigned long long)message->seq, al_error_name(code));
 }
 
-/* ---- delivering --------------------------------------------------------------------------- */
+/* ---- delivering -------------------------------------------------------------------------- */
 
 /* What prev_seq says about the places in between: they were dropped. */
 static void told_prev(struct sim *sim, const struct al_msg_deliver *m)
@@ -453,7 +453,7 @@ void sim_handler_skipped(struct sim *sim, uint32_t number, uint64_t seq, uint64_
         slot->starts++; /* its turn has come; if it comes again, that is no overtaking */
 }
 
-/* ---- ends --------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------- */
 
 static void told_ended(struct sim *sim, struct sim_slot *slot, uint32_t stream, uint64_t seq,
                        uint8_t state)
@@ -652,7 +652,7 @@ void sim_told_letter(struct sim *sim, const struct al_msg_dlq_row *m)
     told_ended(sim, slot, m->stream, m->seq, 0);
 }
 
-/* ---- the account -------------------------------------------------------------------------- */
+/* ---- the account ------------------------------------------------------------------------- */
 
 void sim_final_account(struct sim *sim)
 {

@@ -240,7 +240,7 @@ struct sim_ledger {
 struct sim_ledger *sim_ledger_new(void);
 void sim_ledger_free(struct sim_ledger *ledger);
 
-/* ---- messages ------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------- */
 
 /* A new message with a number and an id; the caller fills in the rest. */
 struct sim_message *sim_message_new(struct sim *sim);
@@ -260,7 +260,7 @@ uint32_t sim_key_new(struct sim *sim);
 struct sim_slot *sim_slot(struct sim *sim, uint32_t stream, uint64_t seq);
 struct sim_stream *sim_stream(struct sim *sim, uint32_t stream);
 
-/* ---- what clients were told ----------------------------------------------------------------- */
+/* ---- what clients were told -------------------------------------------------------------- */
 
 void sim_told_stream(struct sim *sim, uint32_t stream, const struct sim_message *like);
 void sim_told_receipt(struct sim *sim, struct sim_message *message,
@@ -285,7 +285,7 @@ void sim_handler_skipped(struct sim *sim, uint32_t stream, uint64_t seq, uint64_
 /* The account at the end: every message that was acknowledged must have met its end. */
 void sim_final_account(struct sim *sim);
 
-/* ---- parts.c: replies in parts -------------------------------------------------------------- */
+/* ---- parts.c: replies in parts ----------------------------------------------------------- */
 
 #define SIM_PART_SIZE 1208u
 /* What part `part` of a run says; its size. */
@@ -309,7 +309,7 @@ bool sim_parts_check_end(struct sim *sim, const struct sim_message *message,
                          const struct sim_slot *slot, const struct al_msg_end *m,
                          struct al_str *ret_response);
 
-/* ---- letters.c: the room for dead letters --------------------------------------------------- */
+/* ---- letters.c: the room for dead letters ------------------------------------------------ */
 
 struct sim_letters *sim_letters_new(void);
 void sim_letters_free(struct sim_letters *letters);
@@ -324,8 +324,7 @@ void sim_letters_check(struct sim *sim);
 /* A frame goes out. */
 void sim_letters_tap(struct sim *sim, const struct al_frame *frame);
 
-/* ---- workflow_account.c: numbers of messages with a workflow id ---------------------------------
- */
+/* ---- workflow_account.c: numbers of messages with a workflow id -------------------------- */
 
 /* The workflow of a message, SIM_NONE: it has none. */
 uint32_t sim_workflow_of(const struct sim_message *message);
@@ -343,7 +342,7 @@ void sim_workflow_told_range(struct sim *sim, uint32_t flow, const struct al_msg
 void sim_workflow_account(struct sim *sim);
 void sim_workflows_free(struct sim_ledger *ledger);
 
-/* ---- lanes.c: unordered streams ------------------------------------------------------------- */
+/* ---- lanes.c: unordered streams ---------------------------------------------------------- */
 
 struct sim_lanes *sim_lanes_new(void);
 void sim_lanes_free(struct sim_lanes *lanes);
@@ -353,7 +352,7 @@ void sim_lanes_reset(struct sim *sim);
 /* True if the stream is unordered, or a lane. */
 bool sim_is_unordered(const struct sim *sim, uint32_t stream);
 
-/* ---- cancel.c: messages that are taken back ------------------------------------------------- */
+/* ---- cancel.c: messages that are taken back ---------------------------------------------- */
 
 /* Fills in a CANCEL of this message; false: there is nothing to name it by. */
 bool sim_cancel_make(struct sim *sim, uint32_t message, struct al_msg_cancel *ret_m);
@@ -364,7 +363,7 @@ void sim_cancel_up(struct sim *sim, uint32_t conn, const struct al_msg_cancel *m
 void sim_cancel_down(struct sim *sim, uint32_t conn, const struct al_msg_done *m);
 void sim_cancel_deliver(struct sim *sim, const struct al_msg_deliver *m);
 
-/* ---- group_ledger.c: groups ----------------------------------------------------------------- */
+/* ---- group_ledger.c: groups -------------------------------------------------------------- */
 
 void sim_groups_init(struct sim_ledger *ledger);
 /* A client asks that an agent joins (from_seq as in GROUP_JOIN) or leaves; the number to give back
@@ -396,7 +395,7 @@ void sim_schedule_account(struct sim *sim);
 /* group_account.c: every group at the end, when all of its history was fetched. */
 void sim_group_account(struct sim *sim);
 
-/* ---- tap.c: the node's side ----------------------------------------------------------------- */
+/* ---- tap.c: the node's side -------------------------------------------------------------- */
 
 void sim_tap_up(struct sim *sim, uint32_t conn, struct al_str frames);
 void sim_tap_down(struct sim *sim, uint32_t conn, struct al_str frames);

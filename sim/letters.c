@@ -37,7 +37,7 @@ struct sim_letters {
     uint64_t died, named, counted, begun_ms;
 };
 
-/* ---- tables -------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------ */
 
 static void *grow(void *list, uint32_t *cap, uint32_t number, size_t size)
 {
@@ -109,7 +109,7 @@ void sim_letters_free(struct sim_letters *l)
     free(l);
 }
 
-/* ---- records ------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 
 static bool is_full(const struct sim *sim, const struct queue *queue)
 {
@@ -291,7 +291,7 @@ void sim_letters_reset(struct sim *sim)
     }
 }
 
-/* ---- refusals ------------------------------------------------------------------------------ */
+/* ---- refusals ---------------------------------------------------------------------------- */
 
 void sim_letters_tap(struct sim *sim, const struct al_frame *frame)
 {
@@ -307,7 +307,7 @@ void sim_letters_tap(struct sim *sim, const struct al_frame *frame)
     sim_fail(sim, "a message is refused as DLQ_FULL and nobody's dead letters are full");
 }
 
-/* ---- the log ------------------------------------------------------------------------------- */
+/* ---- the log ----------------------------------------------------------------------------- */
 
 void sim_letters_notice(struct sim *sim, const struct al_effect *effect)
 {

@@ -19,7 +19,7 @@
 #define PLANT_SEEDS  400u /* a planted bug must be found within so many */
 #define REACH_SEEDS  200u /* every situation must be reached within so many */
 
-/* ---- plants ------------------------------------------------------------------------------- */
+/* ---- plants ------------------------------------------------------------------------------ */
 
 enum room { ROOM_CORE, ROOM_STORE, ROOM_DRIVER };
 
@@ -53,7 +53,7 @@ static void set_plant(struct sim_options *options, const struct plant *plant)
     options->driver_plants = plant->room == ROOM_DRIVER ? plant->bit : 0;
 }
 
-/* ---- workers ------------------------------------------------------------------------------ */
+/* ---- workers ----------------------------------------------------------------------------- */
 
 /* A worker that dies at an assertion leaves its trace behind. */
 static void on_fatal(int signal_number)
@@ -143,7 +143,7 @@ static int start_worker(const struct sim_options *options, uint32_t index, struc
     return 0;
 }
 
-/* ---- totals ------------------------------------------------------------------------------- */
+/* ---- totals ------------------------------------------------------------------------------ */
 
 struct totals {
     uint64_t seeds, events, starts, messages, simulated_ms;
@@ -230,7 +230,7 @@ static double now_seconds(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* ---- running ranges ----------------------------------------------------------------------- */
+/* ---- running ranges ---------------------------------------------------------------------- */
 
 static void take_result(const struct sim_options *options, struct worker *worker,
                         struct totals *totals)
@@ -378,7 +378,7 @@ static int run_plants(struct sim_options *options)
     return missed > 0;
 }
 
-/* ---- command line ------------------------------------------------------------------------- */
+/* ---- command line ------------------------------------------------------------------------ */
 
 static void usage(FILE *out)
 {

@@ -165,7 +165,7 @@ static void deliver_down(struct sim *sim, uint32_t n, uint32_t generation)
         sim_net_kick_down(sim, n);
 }
 
-/* ---- ends --------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------- */
 
 static void learn_node(struct sim *sim, uint32_t n, uint32_t generation)
 {

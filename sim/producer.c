@@ -86,7 +86,7 @@ static void producer_free(struct sim *sim, struct sim_client *client)
     free(p);
 }
 
-/* ---- queue of a channel ------------------------------------------------------------------- */
+/* ---- queue of a channel ------------------------------------------------------------------ */
 
 static void add_item(struct channel *c, uint32_t message)
 {
@@ -114,7 +114,7 @@ static uint32_t find_item(const struct channel *c, uint64_t pseq)
     return SIM_NONE;
 }
 
-/* ---- sending ------------------------------------------------------------------------------ */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 static void send_item(struct sim *sim, struct sim_client *client, uint32_t number, uint32_t index)
 {
@@ -217,7 +217,7 @@ static void publish_new(struct sim *sim, struct sim_client *client)
     send_pending(sim, client, number);
 }
 
-/* ---- opening ------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 static void open_channels(struct sim *sim, struct sim_client *client)
 {
@@ -309,7 +309,7 @@ static void producer_crashed(struct sim *sim, struct sim_client *client)
     start_over(sim, client->role_state);
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static void on_receipt(struct sim *sim, struct sim_client *client, const struct al_msg_receipt *m)
 {
@@ -542,7 +542,7 @@ static void producer_frame(struct sim *sim, struct sim_client *client, const str
     }
 }
 
-/* ---- waking ------------------------------------------------------------------------------- */
+/* ---- waking ------------------------------------------------------------------------------ */
 
 /* Asks for the ends that were missed. */
 static void watch_ends(struct sim *sim, struct sim_client *client)

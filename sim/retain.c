@@ -31,7 +31,7 @@ static void historian_free(struct sim *sim, struct sim_client *client)
     free(client->role_state);
 }
 
-/* ---- questions ------------------------------------------------------------------------------ */
+/* ---- questions --------------------------------------------------------------------------- */
 
 static uint32_t ask(struct sim *sim, struct sim_client *client, uint8_t type)
 {
@@ -148,7 +148,7 @@ static void replay(struct sim *sim, struct sim_client *client)
     send_replay(sim, client);
 }
 
-/* ---- audit ---------------------------------------------------------------------------------- */
+/* ---- audit ------------------------------------------------------------------------------- */
 
 void sim_historian_audit(struct sim *sim, struct sim_client *client)
 {
@@ -179,7 +179,7 @@ static void audit(struct sim *sim, struct sim_client *client)
     send_replay(sim, client);
 }
 
-/* ---- answers -------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 /* As a library does: behind the last one that came, until there is none. */
 static void next_page(struct sim *sim, struct sim_client *client)

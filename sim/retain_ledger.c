@@ -13,7 +13,7 @@
 
 #define WELL (1u << AL_STATUS_SUCCESS | 1u << AL_STATUS_PARTIAL)
 
-/* ---- limits --------------------------------------------------------------------------------- */
+/* ---- limits ------------------------------------------------------------------------------ */
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -94,7 +94,7 @@ void sim_retain_told(struct sim *sim, uint32_t agent, const struct sim_limits *l
     }
 }
 
-/* ---- what is certain ------------------------------------------------------------------------ */
+/* ---- what is certain --------------------------------------------------------------------- */
 
 /* A client was told before `asked_ns` that it ended well, and it was kept then. */
 static bool was_kept(const struct sim_retained *r, const struct sim_slot *slot, uint64_t asked_ns)
@@ -136,7 +136,7 @@ static void check_missing(struct sim *sim, const struct sim_replay *q, uint64_t 
     }
 }
 
-/* ---- answers -------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 /* What the range, the limits and earlier answers say about this one. */
 static void check_row(struct sim *sim, struct sim_replay *q, const struct sim_slot *slot,

@@ -16,7 +16,7 @@ const struct sim *sim_run_current(void)
     return current;
 }
 
-/* ---- faults ------------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------------ */
 
 /* Recurring faults: what happens, and how often by the profile. */
 typedef void fault_fn(struct sim *sim);
@@ -173,7 +173,7 @@ static void on_disk(void *ctx, const char *text, const uint64_t arg[3])
     sim_note(ctx, text, arg[0], arg[1], arg[2]);
 }
 
-/* ---- setup -------------------------------------------------------------------------------- */
+/* ---- setup ------------------------------------------------------------------------------- */
 
 /* Clients stand in the order of their roles. */
 static enum sim_role role_of(const struct sim_profile *p, uint32_t index)
@@ -233,7 +233,7 @@ static void teardown(struct sim *sim)
         sim_fail(sim, "the core leaks %llu bytes", (unsigned long long)sim->alloc_bytes);
 }
 
-/* ---- phases ------------------------------------------------------------------------------- */
+/* ---- phases ------------------------------------------------------------------------------ */
 
 static bool one_action(struct sim *sim)
 {

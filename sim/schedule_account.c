@@ -8,8 +8,7 @@
 #include "ledger.h"
 #include <string.h>
 
-/* ---- what receivers got -----------------------------------------------------------------------
- */
+/* ---- what receivers got ------------------------------------------------------------------ */
 
 bool sim_schedule_told_deliver(struct sim *sim, uint32_t agent, const struct al_msg_deliver *m)
 {
@@ -72,8 +71,7 @@ bool sim_schedule_told_letter(struct sim *sim, const struct al_msg_dlq_row *m)
     return false;
 }
 
-/* ---- the journal ------------------------------------------------------------------------------
- */
+/* ---- the journal ------------------------------------------------------------------------- */
 
 /* A schedule as the records so far have it. */
 struct life {

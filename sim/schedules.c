@@ -50,7 +50,7 @@ static void scheduler_free(struct sim *sim, struct sim_client *client)
     free(client->role_state);
 }
 
-/* ---- questions ---------------------------------------------------------------------------- */
+/* ---- questions --------------------------------------------------------------------------- */
 
 static uint32_t ask(struct sim_client *client, uint8_t type, uint32_t timer)
 {
@@ -139,7 +139,7 @@ static void ask_at_random(struct sim *sim, struct sim_client *client)
         ask_list(sim, client);
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static void set_done(struct sim *sim, uint32_t number, unsigned code)
 {
@@ -243,7 +243,7 @@ static void scheduler_frame(struct sim *sim, struct sim_client *client,
         s->asked = 0;
 }
 
-/* ---- the last phase ------------------------------------------------------------------------- */
+/* ---- the last phase ---------------------------------------------------------------------- */
 
 bool sim_schedules_have_fired(const struct sim *sim)
 {
@@ -272,7 +272,7 @@ bool sim_schedules_are_gone(const struct sim *sim)
     return true;
 }
 
-/* ---- waking ------------------------------------------------------------------------------- */
+/* ---- waking ------------------------------------------------------------------------------ */
 
 static void nothing(struct sim *sim, struct sim_client *client)
 {

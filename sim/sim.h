@@ -43,7 +43,7 @@
 struct sim;
 struct sim_message;
 
-/* ---- options and profile ------------------------------------------------------------------ */
+/* ---- options and profile ----------------------------------------------------------------- */
 
 /* Bugs that the simulator's own driver can make; the others are in core and store. */
 enum sim_driver_plant {
@@ -90,7 +90,7 @@ struct sim_profile {
     uint32_t net_us, chunk;        /* usual one-way delay; largest piece, 0: any */
 };
 
-/* ---- actions ------------------------------------------------------------------------------ */
+/* ---- actions ----------------------------------------------------------------------------- */
 
 typedef void sim_action_fn(struct sim *sim, uint32_t who, uint32_t generation);
 
@@ -106,7 +106,7 @@ struct sim_queue {
     uint64_t order;
 };
 
-/* ---- connections -------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------------- */
 
 struct sim_pipe {
     struct al_buf bytes; /* under way */
@@ -133,7 +133,7 @@ struct sim_conn {
     uint64_t close_lsn;
 };
 
-/* ---- the node and its driver -------------------------------------------------------------- */
+/* ---- the node and its driver ------------------------------------------------------------- */
 
 /* A record as the driver handed it to the store. The shadow journal keeps all of them. */
 struct sim_record {
@@ -191,7 +191,7 @@ struct sim_driver {
     uint32_t vain_starts;
 };
 
-/* ---- clients ------------------------------------------------------------------------------ */
+/* ---- clients ----------------------------------------------------------------------------- */
 
 enum sim_role {
     SIM_PRODUCER,
@@ -219,7 +219,7 @@ struct sim_client {
 
 struct sim_ledger;
 
-/* ---- the world ---------------------------------------------------------------------------- */
+/* ---- the world --------------------------------------------------------------------------- */
 
 struct sim {
     uint64_t seed;

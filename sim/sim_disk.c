@@ -43,7 +43,7 @@ static const char *name_of(const struct sim_disk *disk, uint32_t inode)
     return "unnamed";
 }
 
-/* ---- inodes and names --------------------------------------------------------------------- */
+/* ---- inodes and names -------------------------------------------------------------------- */
 
 uint32_t sim_inode_new(struct sim_disk *disk)
 {
@@ -175,7 +175,7 @@ static void add_op(struct sim_disk *disk, enum sim_op_kind kind, const char *fro
     snprintf(op->to, sizeof(op->to), "%s", to);
 }
 
-/* ---- errors ------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------ */
 
 static struct sim_handle *handle_of(struct al_disk *base)
 {
@@ -242,7 +242,7 @@ static int misuse(struct sim_disk *disk, const char *text)
     return -AL_E_IO;
 }
 
-/* ---- calls -------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------- */
 
 static int disk_open(struct al_disk *base, const char *name, unsigned flags,
                      struct al_disk_file **ret_file)
@@ -595,7 +595,7 @@ static const struct al_disk_ops ops = {
     .close_disk = disk_close_disk,
 };
 
-/* ---- life --------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 struct sim_disk *sim_disk_new(uint64_t seed, struct sim_tally *tally)
 {

@@ -123,7 +123,7 @@ static bool keeps_own_ledger(const struct sim *sim, uint32_t conn)
     return sim->clients[sim->conns[conn].client].role == SIM_COMMITTER;
 }
 
-/* ---- client to node ----------------------------------------------------------------------- */
+/* ---- client to node ---------------------------------------------------------------------- */
 
 /* A settlement under a good lease has come in; whether the core takes it is seen in this step. */
 static void note_good(struct sim *sim, uint32_t stream, uint64_t seq, unsigned status)
@@ -335,7 +335,7 @@ void sim_tap_up(struct sim *sim, uint32_t conn, struct al_str frames)
     }
 }
 
-/* ---- node to client ----------------------------------------------------------------------- */
+/* ---- node to client ---------------------------------------------------------------------- */
 
 /* The group that comes and goes has gone: what was out of it is void, nobody is told. */
 void sim_tap_record(struct sim *sim, uint32_t type)

@@ -84,7 +84,7 @@ static bool is_quiet(const struct tool *t)
     return true;
 }
 
-/* ---- questions ---------------------------------------------------------------------------- */
+/* ---- questions --------------------------------------------------------------------------- */
 
 static void add_agents(struct sim *sim, struct sim_client *client)
 {
@@ -299,7 +299,7 @@ static void ask_at_random(struct sim *sim, struct sim_client *client)
     }
 }
 
-/* ---- audit -------------------------------------------------------------------------------- */
+/* ---- audit ------------------------------------------------------------------------------- */
 
 void sim_tool_audit(struct sim *sim, struct sim_client *client)
 {
@@ -407,7 +407,7 @@ static void page_done(struct tool *t)
     }
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static void on_row(struct sim *sim, struct sim_client *client, const struct al_msg_dlq_row *m)
 {

@@ -51,8 +51,7 @@ static void make_room(struct sim_flow *flow, uint64_t number)
     flow->cap = cap;
 }
 
-/* ---- what receivers got -----------------------------------------------------------------------
- */
+/* ---- what receivers got ------------------------------------------------------------------ */
 
 void sim_workflow_told_deliver(struct sim *sim, const struct al_frame *frame,
                                const struct al_msg_deliver *m)
@@ -90,8 +89,7 @@ void sim_workflow_told_deliver(struct sim *sim, const struct al_frame *frame,
     sim->ledger->flows[flow].messages[number] = message->number + 1;
 }
 
-/* ---- what the node says -----------------------------------------------------------------------
- */
+/* ---- what the node says ------------------------------------------------------------------ */
 
 void sim_workflow_told_nothing(struct sim *sim)
 {
@@ -130,8 +128,7 @@ void sim_workflow_told_range(struct sim *sim, uint32_t flow, const struct al_msg
     }
 }
 
-/* ---- the journal ------------------------------------------------------------------------------
- */
+/* ---- the journal ------------------------------------------------------------------------- */
 
 struct numbered {
     uint32_t flow, stream;

@@ -18,7 +18,7 @@ static void *heap_realloc(void *ctx, void *ptr, size_t old_size, size_t new_size
 
 const struct al_alloc sim_heap = {heap_realloc, NULL};
 
-/* ---- queue -------------------------------------------------------------------------------- */
+/* ---- queue ------------------------------------------------------------------------------- */
 
 static bool is_before(const struct sim_action *a, const struct sim_action *b)
 {
@@ -70,7 +70,7 @@ bool sim_queue_pop(struct sim *sim, struct sim_action *ret_action)
     return true;
 }
 
-/* ---- small things ------------------------------------------------------------------------- */
+/* ---- small things ------------------------------------------------------------------------ */
 
 uint64_t sim_delay(struct sim *sim, uint64_t mean_us)
 {
@@ -136,7 +136,7 @@ uint32_t sim_agent_find(struct al_str name)
     return SIM_NONE;
 }
 
-/* ---- profile ------------------------------------------------------------------------------ */
+/* ---- profile ----------------------------------------------------------------------------- */
 
 /* One of the values, or 0 with the given chance. */
 static uint32_t pick(struct sim *sim, uint32_t none_permille, uint32_t lo, uint32_t hi)

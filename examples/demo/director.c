@@ -38,7 +38,7 @@ struct demo {
 
 static struct demo demo;
 
-/* ---- the screen ------------------------------------------------------------------------------ */
+/* ---- the screen -------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
 {
@@ -74,8 +74,7 @@ static void show_progress(unsigned long long done)
     }
 }
 
-/* ---- the cast ----------------------------------------------------------------------------------
- */
+/* ---- the cast ---------------------------------------------------------------------------- */
 
 static void end_everything(void)
 {

@@ -26,7 +26,7 @@ struct orchestrator {
     uint32_t violations;
 };
 
-/* ---- talking to the compute agent --------------------------------------------------------- */
+/* ---- talking to the compute agent -------------------------------------------------------- */
 
 static int ask(struct orchestrator *o, const char *kind, const void *payload, size_t size,
                char ret_answer[64])
@@ -99,7 +99,7 @@ static int on_positions(void *ctx, struct al_delivery *delivery)
     return 0;
 }
 
-/* ---- the work ----------------------------------------------------------------------------- */
+/* ---- the work ---------------------------------------------------------------------------- */
 
 static int register_kinds(struct al_client *client)
 {
@@ -159,7 +159,7 @@ static int lay_out(struct orchestrator *o, uint32_t rounds)
     return 0;
 }
 
-/* ---- the report --------------------------------------------------------------------------- */
+/* ---- the report -------------------------------------------------------------------------- */
 
 static int print_kind(void *ctx, const struct al_kind_info *kind)
 {
@@ -201,7 +201,7 @@ static int report(struct orchestrator *o, const struct compute *compute,
     return good ? 0 : 1;
 }
 
-/* ---- command line ------------------------------------------------------------------------- */
+/* ---- command line ------------------------------------------------------------------------ */
 
 static int usage(const char *wrong)
 {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static int64_t node_of(struct graph *graph, const char *name)
 {
@@ -66,7 +66,7 @@ int graph_read(struct graph *graph, const char *path, const char **ret_wrong)
     return graph->edges ? 0 : INT_MIN;
 }
 
-/* ---- layout ------------------------------------------------------------------------------- */
+/* ---- layout ------------------------------------------------------------------------------ */
 
 void graph_scatter(struct graph *graph)
 {
@@ -151,7 +151,7 @@ double graph_stress(const struct graph *graph)
     return count ? edges / graph->edges / (pairs / (double)count) : 0;
 }
 
-/* ---- drawing ------------------------------------------------------------------------------ */
+/* ---- drawing ----------------------------------------------------------------------------- */
 
 int graph_draw(const struct graph *graph, const char *path)
 {

@@ -69,8 +69,7 @@ static int wait_end(const struct stage *stage, pid_t *pid)
     return code;
 }
 
-/* ---- one process ------------------------------------------------------------------------------
- */
+/* ---- one process ------------------------------------------------------------------------- */
 
 static void start_team(struct stage *stage, const char *crash)
 {
@@ -96,8 +95,7 @@ static int run_file(struct stage *stage)
     return wait_end(stage, &stage->team);
 }
 
-/* ---- a daemon -----------------------------------------------------------------------------------
- */
+/* ---- a daemon ---------------------------------------------------------------------------- */
 
 static void start_node(struct stage *stage)
 {
@@ -145,8 +143,7 @@ static int run_unix(struct stage *stage)
     return bad;
 }
 
-/* ---- the table ----------------------------------------------------------------------------------
- */
+/* ---- the table --------------------------------------------------------------------------- */
 
 static const struct {
     const char *bus, *killed;

@@ -22,7 +22,7 @@ struct side {
     FILE *log;
 };
 
-/* ---- the team ------------------------------------------------------------------------------- */
+/* ---- the team ---------------------------------------------------------------------------- */
 
 static int fine(int result)
 {
@@ -46,7 +46,7 @@ int team_build(const char *url)
     return r;
 }
 
-/* ---- callbacks ------------------------------------------------------------------------------ */
+/* ---- callbacks --------------------------------------------------------------------------- */
 
 static void hear(void *ctx, const struct al_chat_said *said)
 {
@@ -94,7 +94,7 @@ static int speak(void *ctx, struct al_chat *chat, const struct al_chat_said *las
     return al_chat_say(chat, text, strlen(text));
 }
 
-/* ---- a side --------------------------------------------------------------------------------- */
+/* ---- a side ------------------------------------------------------------------------------ */
 
 /* What it has come to, and proof that nothing of it is missing. */
 static int write_end(struct side *side, struct al_chat *chat)
@@ -162,7 +162,7 @@ int side_run(const char *url, unsigned index, const char *log, unsigned crash_af
     return r;
 }
 
-/* ---- all as threads ------------------------------------------------------------------------- */
+/* ---- all as threads ---------------------------------------------------------------------- */
 
 struct thread {
     pthread_t thread;

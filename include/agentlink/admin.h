@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-/* ---- delivery records --------------------------------------------------------------------- */
+/* ---- delivery records -------------------------------------------------------------------- */
 
 /* A failed attempt. */
 struct al_attempt {
@@ -88,7 +88,7 @@ struct al_settlement {
  * that several members have out: name one). */
 AL_API int al_settle(struct al_client *client, const struct al_settlement *settlement);
 
-/* ---- agents and their inboxes --------------------------------------------------------------- */
+/* ---- agents and their inboxes ------------------------------------------------------------ */
 
 struct al_agent_info {
     const char *name;
@@ -136,7 +136,7 @@ typedef int al_stream_fn(void *ctx, const struct al_stream_info *stream);
 /* The streams to an agent, by number. -AL_ERR_UNKNOWN_AGENT. */
 AL_API int al_stream_list(struct al_client *client, const char *agent, al_stream_fn *fn, void *ctx);
 
-/* ---- dead letters --------------------------------------------------------------------------- */
+/* ---- dead letters ------------------------------------------------------------------------ */
 
 struct al_dead_letter {
     uint64_t position; /* place in the queue */
@@ -171,7 +171,7 @@ AL_API int al_dead_letter_redrive(struct al_client *client, const char *agent,
 AL_API int al_dead_letter_purge(struct al_client *client, const char *agent,
                                 const struct al_message_id *id, uint64_t *ret_count);
 
-/* ---- the node ------------------------------------------------------------------------------- */
+/* ---- the node ---------------------------------------------------------------------------- */
 
 struct al_status_info {
     char node[256];      /* name of the node */

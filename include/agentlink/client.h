@@ -161,7 +161,7 @@ struct al_client_info {
 /* Fills in the facts as of now. */
 AL_API void al_client_get_info(struct al_client *client, struct al_client_info *ret_info);
 
-/* ---- waiting and callbacks ---------------------------------------------------------------- */
+/* ---- waiting and callbacks --------------------------------------------------------------- */
 
 /* Exchanges bytes with the node and calls back whatever is due: receipts, ends, notices, handlers.
  * Waits up to timeout_ms for the first callback if none is due; then calls back all that are, but

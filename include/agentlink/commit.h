@@ -29,7 +29,7 @@ extern "C" {
 #define AL_STATE_KEY_MAX   255
 #define AL_STATE_VALUE_MAX 16384
 
-/* ---- building ----------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------- */
 
 /* A commit: the program's until al_commit_free(); one thread at a time uses it. */
 struct al_commit;
@@ -59,7 +59,7 @@ AL_API int al_commit_put(struct al_commit *commit, const char *key, const void *
 /* Adds a change: deletes a key; one that is not there is no error. Errors as above. */
 AL_API int al_commit_delete(struct al_commit *commit, const char *key);
 
-/* ---- committing --------------------------------------------------------------------------- */
+/* ---- committing -------------------------------------------------------------------------- */
 
 /* Commits and waits until all of it is durable.
  *
@@ -96,7 +96,7 @@ AL_API enum al_commit_part al_commit_bad_part(const struct al_commit *commit, si
  * accepted. */
 AL_API void al_commit_free(struct al_commit *commit);
 
-/* ---- the agent's state -------------------------------------------------------------------- */
+/* ---- the agent's state ------------------------------------------------------------------- */
 
 /* A key of an agent's state. */
 struct al_state_value {

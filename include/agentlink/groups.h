@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-/* ---- groups and members ------------------------------------------------------------------- */
+/* ---- groups and members ------------------------------------------------------------------ */
 
 /* How much of its history a group keeps; each bound counts for itself, and the oldest messages go
  * first, in pieces of about a thirty-second. What a member has not finished with is kept for it in
@@ -99,7 +99,7 @@ typedef int al_group_member_fn(void *ctx, const struct al_group_member *member);
 AL_API int al_group_members(struct al_client *client, const char *group, al_group_member_fn *fn,
                             void *ctx);
 
-/* ---- posting and receiving ---------------------------------------------------------------- */
+/* ---- posting and receiving --------------------------------------------------------------- */
 
 /* al_send() of a message to the group, whatever its `to` says. The receipt's seq is the place in
  * the group; with AL_MESSAGE_NOTIFY the end comes when all members have finished with it. Errors
@@ -124,7 +124,7 @@ struct al_group_place {
     uint8_t hash[AL_GROUP_HASH_SIZE];      /* of this one, computed here */
 };
 
-/* ---- history ------------------------------------------------------------------------------ */
+/* ---- history ----------------------------------------------------------------------------- */
 
 /* A message of the history. */
 struct al_group_entry {
@@ -160,7 +160,7 @@ AL_API int al_group_history(struct al_client *client, const struct al_group_quer
 AL_API int al_group_entry_read(const struct al_group_entry *entry, al_group_entry_fn *fn,
                                void *ctx);
 
-/* ---- proof -------------------------------------------------------------------------------- */
+/* ---- proof ------------------------------------------------------------------------------- */
 
 /* A run of messages that was checked link by link. Zeroed: it begins with whatever comes first,
  * which is then taken on trust; after al_group_chain_begin() with the group's first message. It may

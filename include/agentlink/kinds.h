@@ -67,7 +67,7 @@ AL_API int al_kind_remove(struct al_client *client, const char *kind);
  * behind the last one. */
 AL_API const struct al_kind_info *al_kind_generic(unsigned index);
 
-/* ---- circuit breakers ----------------------------------------------------------------------- */
+/* ---- circuit breakers -------------------------------------------------------------------- */
 
 enum al_breaker_state {
     AL_BREAKER_CLOSED = 0,   /* messages are given out */

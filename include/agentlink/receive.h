@@ -81,7 +81,7 @@ struct al_delivery {
  * -AL_ERR_ALREADY_ATTACHED; -AL_ERR_NOMEM. */
 AL_API int al_receive(struct al_client *client, int timeout_ms, struct al_delivery **ret_delivery);
 
-/* ---- settling ----------------------------------------------------------------------------- */
+/* ---- settling ---------------------------------------------------------------------------- */
 
 enum al_ack_status {
     AL_ACK_SUCCESS = 1, /* done */
@@ -134,7 +134,7 @@ AL_API void al_delivery_drop(struct al_delivery *delivery);
  * would come too late. A long handler may look here to stop early. */
 AL_API bool al_delivery_is_lost(const struct al_delivery *delivery);
 
-/* ---- handlers ----------------------------------------------------------------------------- */
+/* ---- handlers ---------------------------------------------------------------------------- */
 
 /* A handler may return this to keep the delivery and settle it later, from any thread. */
 #define AL_HANDLER_KEEPS 1

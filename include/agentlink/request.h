@@ -95,7 +95,7 @@ AL_API struct al_message_id al_request_id(const struct al_request *request);
  * Otherwise errors of al_cancel(); the request is under way as before. */
 AL_API int al_request_cancel(struct al_request *request);
 
-/* ---- requests to a group ------------------------------------------------------------------ */
+/* ---- requests to a group ----------------------------------------------------------------- */
 
 /* What one member of a group replied. */
 struct al_reply {
@@ -130,7 +130,7 @@ AL_API int al_request_group(struct al_client *client, const char *group,
 /* NULL is accepted. */
 AL_API void al_replies_free(struct al_replies *replies);
 
-/* ---- the end of a request ----------------------------------------------------------------- */
+/* ---- the end of a request ---------------------------------------------------------------- */
 
 /* Frees the request; one that is under way is not awaited any more, its message stays. Not while
  * another thread uses it. al_client_close() and al_client_abort() free those that are left. NULL is

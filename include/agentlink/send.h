@@ -25,7 +25,7 @@ struct al_receipt {
     bool duplicate; /* it had been taken before: this is about the first one */
 };
 
-/* ---- sending ------------------------------------------------------------------------------ */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 /* Sends and waits for the receipt. ret_receipt may be NULL. With AL_MESSAGE_VOLATILE the call
  * returns when the message is written to the connection.
@@ -62,7 +62,7 @@ AL_API int al_send_async(struct al_client *client, const struct al_message *mess
  * caller knows of the refusal. 0 also when the stream was not held. */
 AL_API int al_stream_resume(struct al_client *client, const struct al_message *message);
 
-/* ---- ends --------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------- */
 
 /* Where a message stands, or how it ended. */
 enum al_record_state {

@@ -28,7 +28,7 @@ enum ali_exit {
     ALI_EXIT_NOTHING = 124,   /* nothing (more) came in time */
 };
 
-/* ---- the tables --------------------------------------------------------------------------- */
+/* ---- the tables -------------------------------------------------------------------------- */
 
 /* How the text of an option becomes a value; the comment names the C type at `offset`. */
 enum ali_type {
@@ -103,7 +103,7 @@ bool ali_command_is_group(const char *word);
 /* Writes "dlq show" or "send" to ret_text and returns it. */
 const char *ali_command_words(const struct ali_command *command, char ret_text[64]);
 
-/* ---- one run ------------------------------------------------------------------------------ */
+/* ---- one run ----------------------------------------------------------------------------- */
 
 struct al_client;
 
@@ -139,7 +139,7 @@ void ali_parse(struct ali_cli *cli, int first, int argc, char **argv, void *valu
 /* Frees what ali_parse allocated in values. */
 void ali_values_free(const struct ali_command *command, void *values);
 
-/* ---- words and numbers (parse.c) ----------------------------------------------------------- */
+/* ---- words and numbers (parse.c) --------------------------------------------------------- */
 
 /* "250ms", "5s", "1.5m", "2h", "1d", or "0"; a bare number is refused (which unit?). 0 or
  * -AL_E_INVALID. */
@@ -151,7 +151,7 @@ int ali_parse_size(const char *text, uint64_t *ret_bytes);
 /* "STREAM:SEQ", both decimal, the first within 32 bits. 0 or -AL_E_INVALID. */
 int ali_parse_place(const char *text, uint32_t *ret_stream, uint64_t *ret_seq);
 
-/* ---- text for people (text.c) --------------------------------------------------------------- */
+/* ---- text for people (text.c) ------------------------------------------------------------ */
 
 /* Room for formatted times, and for spans and sizes. */
 enum { ALI_TIME_CAP = 32, ALI_SHORT_CAP = 32 };
@@ -170,7 +170,7 @@ const char *ali_format_span(uint64_t ms, char ret_text[ALI_SHORT_CAP]);
 /* Bytes as "812 B", "1.4 MiB". */
 const char *ali_format_size(uint64_t bytes, char ret_text[ALI_SHORT_CAP]);
 
-/* ---- colour --------------------------------------------------------------------------------- */
+/* ---- colour ------------------------------------------------------------------------------ */
 
 /* Styles of text on a terminal. */
 enum ali_style { ALI_PLAIN, ALI_BOLD, ALI_DIM, ALI_GOOD, ALI_WARN, ALI_BAD };
@@ -179,7 +179,7 @@ const char *ali_style_begin(const struct ali_cli *cli, enum ali_style style);
 /* Ends any style. */
 const char *ali_style_end(const struct ali_cli *cli);
 
-/* ---- tables (table.c) ----------------------------------------------------------------------- */
+/* ---- tables (table.c) -------------------------------------------------------------------- */
 
 /* A table that is laid out when all rows are known. On a terminal it has a bold heading and colour;
  * in a pipe the same columns as plain text, a heading first, two blanks between columns. */
@@ -205,8 +205,7 @@ void ali_table_print(struct ali_table *table, const char *nothing);
 /* Prints if `print`, frees in any case. */
 void ali_table_end(struct ali_table *table, bool print, const char *nothing);
 
-/* ---- errors (say.c) ---------------------------------------------------------------------------
- */
+/* ---- errors (say.c) ---------------------------------------------------------------------- */
 
 /* Prints "agentlink COMMAND: text" to stderr; text from outside must go through ali_safe. */
 __attribute__((format(printf, 2, 3))) void ali_say(const struct ali_cli *cli, const char *format,
@@ -227,8 +226,7 @@ void *ali_grow(void *ptr, size_t size);
  * exit_code, or 1 after a message when the output could not be written. */
 int ali_flush(const struct ali_cli *cli, int exit_code);
 
-/* ---- progress ---------------------------------------------------------------------------------
- */
+/* ---- progress ---------------------------------------------------------------------------- */
 
 /* Rewrites one status line on stderr, at most ten times a second; nothing in a pipe. */
 __attribute__((format(printf, 2, 3))) void ali_progress(const struct ali_cli *cli,

@@ -29,7 +29,7 @@ static void print_agent_json(struct ali_cli *cli, const struct al_agent_info *ag
     ali_json_print(cli, object);
 }
 
-/* ---- ls ------------------------------------------------------------------------------------- */
+/* ---- ls ---------------------------------------------------------------------------------- */
 
 struct listing {
     struct ali_cli *cli;
@@ -77,8 +77,7 @@ static int run_ls(struct ali_cli *cli, const void *values, char **args)
     return r ? ali_say_error(cli, r) : 0;
 }
 
-/* ---- show -------------------------------------------------------------------------------------
- */
+/* ---- show -------------------------------------------------------------------------------- */
 
 static int show_breaker(void *ctx, const struct al_breaker_info *breaker)
 {
@@ -142,8 +141,7 @@ static int run_show(struct ali_cli *cli, const void *values, char **args)
     return r ? ali_agent_failed(cli, args[0], r) : 0;
 }
 
-/* ---- add, remove ------------------------------------------------------------------------------
- */
+/* ---- add, remove ------------------------------------------------------------------------- */
 
 static int report(struct ali_cli *cli, const char *name, int r)
 {

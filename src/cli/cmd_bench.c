@@ -89,7 +89,7 @@ static void *receive_all(void *arg)
     return NULL;
 }
 
-/* ---- results -------------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -135,7 +135,7 @@ static void report_throughput(const struct bench *bench, uint64_t ns)
                rate, rate * (double)bench->values->size / 1e6, seconds);
 }
 
-/* ---- the three parts -------------------------------------------------------------------------- */
+/* ---- the three parts --------------------------------------------------------------------- */
 
 static int one_turn(struct bench *bench, bool full)
 {

@@ -2,7 +2,7 @@
 #include "cli/node.h"
 #include <string.h>
 
-/* ---- ls ------------------------------------------------------------------------------------- */
+/* ---- ls ---------------------------------------------------------------------------------- */
 
 struct listing {
     struct ali_cli *cli;
@@ -77,8 +77,7 @@ static int run_ls(struct ali_cli *cli, const void *values, char **args)
     return 0;
 }
 
-/* ---- show -------------------------------------------------------------------------------------
- */
+/* ---- show -------------------------------------------------------------------------------- */
 
 static int show_letter(void *ctx, const struct al_dead_letter *letter)
 {
@@ -140,8 +139,7 @@ static int run_show(struct ali_cli *cli, const void *values, char **args)
     return r ? letter_failed(cli, &id, r) : 0;
 }
 
-/* ---- redrive, purge ---------------------------------------------------------------------------
- */
+/* ---- redrive, purge ---------------------------------------------------------------------- */
 
 static int keep_recipient(void *ctx, const struct al_dead_letter *letter)
 {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what they share ------------------------------------------------------------------------ */
+/* ---- what they share --------------------------------------------------------------------- */
 
 int ali_say_group_error(struct ali_cli *cli, int error)
 {
@@ -17,7 +17,7 @@ int ali_say_group_error(struct ali_cli *cli, int error)
     }
 }
 
-/* ---- create, remove --------------------------------------------------------------------------- */
+/* ---- create, remove ---------------------------------------------------------------------- */
 
 struct create_values {
     uint64_t keep_ms, keep_count, keep_bytes;
@@ -74,7 +74,7 @@ static int run_remove(struct ali_cli *cli, const void *values, char **args)
     return 0;
 }
 
-/* ---- ls, members ------------------------------------------------------------------------------ */
+/* ---- ls, members ------------------------------------------------------------------------- */
 
 struct listing {
     struct ali_cli *cli;
@@ -186,7 +186,7 @@ static int run_members(struct ali_cli *cli, const void *values, char **args)
     return r < 0 ? ali_say_group_error(cli, r) : 0;
 }
 
-/* ---- join, leave ------------------------------------------------------------------------------ */
+/* ---- join, leave ------------------------------------------------------------------------- */
 
 struct join_values {
     uint64_t from_seq;
@@ -233,7 +233,7 @@ static int run_leave(struct ali_cli *cli, const void *values, char **args)
     return changed(cli, args, false, r, seq);
 }
 
-/* ---- post ------------------------------------------------------------------------------------- */
+/* ---- post -------------------------------------------------------------------------------- */
 
 struct post_values {
     const char *as, *kind, *data, *file, *content_type, *correlation_id, *workflow_id;

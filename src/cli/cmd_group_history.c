@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- entries as JSON ------------------------------------------------------------------------ */
+/* ---- entries as JSON --------------------------------------------------------------------- */
 
 const char *ali_hex(const uint8_t *bytes, size_t size, char *ret_text)
 {
@@ -42,7 +42,7 @@ static json_t *entry_json(const struct al_group_entry *entry)
     return object;
 }
 
-/* ---- history ---------------------------------------------------------------------------------- */
+/* ---- history ----------------------------------------------------------------------------- */
 
 struct history_values {
     const char *as, *workflow_id;
@@ -106,7 +106,7 @@ static int run_history(struct ali_cli *cli, const void *values, char **args)
     return r < 0 ? ali_say_group_error(cli, r) : 0;
 }
 
-/* ---- verify ----------------------------------------------------------------------------------- */
+/* ---- verify ------------------------------------------------------------------------------ */
 
 struct verify_values {
     const char *as, *file, *expect;

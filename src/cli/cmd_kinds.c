@@ -38,7 +38,7 @@ static const struct ali_option set_options[] = {
     {.name = NULL},
 };
 
-/* ---- ls -------------------------------------------------------------------------------------- */
+/* ---- ls ---------------------------------------------------------------------------------- */
 
 struct listing {
     struct ali_cli *cli;
@@ -145,7 +145,7 @@ static int run_ls(struct ali_cli *cli, const void *values, char **args)
     return r ? ali_say_error(cli, r) : 0;
 }
 
-/* ---- set, remove, generic -------------------------------------------------------------------- */
+/* ---- set, remove, generic ---------------------------------------------------------------- */
 
 static int report(struct ali_cli *cli, const char *kind, int r)
 {

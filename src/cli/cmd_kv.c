@@ -45,7 +45,7 @@ static int kv_failed(struct ali_cli *cli, const char *agent, const char *key, in
     }
 }
 
-/* ---- get, ls -------------------------------------------------------------------------------- */
+/* ---- get, ls ----------------------------------------------------------------------------- */
 
 struct listing {
     struct ali_cli *cli;
@@ -118,7 +118,7 @@ static int run_ls(struct ali_cli *cli, const void *values, char **args)
     return r ? kv_failed(cli, v->as, "", r) : 0;
 }
 
-/* ---- put, rm -------------------------------------------------------------------------------- */
+/* ---- put, rm ----------------------------------------------------------------------------- */
 
 /* Commits one change; `value` NULL: deletes the key. */
 static int change(struct ali_cli *cli, const char *agent, const char *key, const void *value,

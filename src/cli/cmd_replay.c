@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- retain --------------------------------------------------------------------------------- */
+/* ---- retain ------------------------------------------------------------------------------ */
 
 struct retain_values {
     uint64_t count, bytes, age_ms;
@@ -133,7 +133,7 @@ static int run_retain(struct ali_cli *cli, const void *values, char **args)
     return 0;
 }
 
-/* ---- replay --------------------------------------------------------------------------------- */
+/* ---- replay ------------------------------------------------------------------------------ */
 
 struct replay_values {
     uint64_t stream, first, last, since_ms, until_ms, limit;

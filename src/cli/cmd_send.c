@@ -118,7 +118,7 @@ static const struct ali_option request_options[] = {
     {.name = NULL},
 };
 
-/* ---- the message ---------------------------------------------------------------------------- */
+/* ---- the message ------------------------------------------------------------------------- */
 
 int ali_read_payload(const struct ali_cli *cli, const char *path, struct al_message *message)
 {
@@ -235,8 +235,7 @@ static int timeout_of(const struct send_values *values)
     return values->timeout_ms > INT32_MAX ? INT32_MAX : (int)values->timeout_ms;
 }
 
-/* ---- results ----------------------------------------------------------------------------------
- */
+/* ---- results ----------------------------------------------------------------------------- */
 
 static const char *durability_name(enum al_durability_class durability)
 {

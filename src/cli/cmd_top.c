@@ -135,7 +135,7 @@ static void print_agents(struct ali_cli *cli, const struct snapshot *now, size_t
                ali_style_end(cli));
 }
 
-/* ---- the live picture ------------------------------------------------------------------------- */
+/* ---- the live picture -------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
 

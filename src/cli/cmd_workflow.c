@@ -51,7 +51,7 @@ static uint64_t otherwise(const struct al_workflow_info *info)
     return info->failed + info->dead + info->expired + info->cancelled;
 }
 
-/* ---- show ----------------------------------------------------------------------------------- */
+/* ---- show -------------------------------------------------------------------------------- */
 
 static int add_range(void *ctx, const struct al_workflow_range *range)
 {
@@ -146,7 +146,7 @@ static int run_show(struct ali_cli *cli, const void *values, char **args)
     return 0;
 }
 
-/* ---- ls ------------------------------------------------------------------------------------- */
+/* ---- ls ---------------------------------------------------------------------------------- */
 
 static int add_row(void *ctx, const struct al_workflow_info *info)
 {

@@ -31,7 +31,7 @@ static void each_group(FILE *out, void (*fn)(FILE *out, const char *group))
             fn(out, last = c->group);
 }
 
-/* ---- bash --------------------------------------------------------------------------------- */
+/* ---- bash -------------------------------------------------------------------------------- */
 
 static const char bash_head[] =
     "# bash completion for agentlink, generated from its command tables\n"
@@ -138,7 +138,7 @@ void ali_complete_bash(FILE *out)
     fputs(bash_main, out);
 }
 
-/* ---- zsh ---------------------------------------------------------------------------------- */
+/* ---- zsh --------------------------------------------------------------------------------- */
 
 /* Text inside a single-quoted _arguments specification: brackets, colons and quotes have meaning
  * there. */

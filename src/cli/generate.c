@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 #include <string.h>
 
-/* ---- man page ----------------------------------------------------------------------------- */
+/* ---- man page ---------------------------------------------------------------------------- */
 
 /* Text in roff: a backslash, a minus and a dot or quote at the beginning of a line are commands. */
 static void put_roff(FILE *out, const char *text, size_t n)
@@ -114,7 +114,7 @@ static void generate_man(FILE *out)
           out);
 }
 
-/* ---- docs/cli.md -------------------------------------------------------------------------- */
+/* ---- docs/cli.md ------------------------------------------------------------------------- */
 
 /* Table cells: a pipe would end the cell. */
 static void put_markdown(FILE *out, const char *text)

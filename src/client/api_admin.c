@@ -25,7 +25,7 @@ static int check_name(const char *name)
                            name ? name : "");
 }
 
-/* ---- agents ------------------------------------------------------------------------------- */
+/* ---- agents ------------------------------------------------------------------------------ */
 
 /* One page of agents; `after` is moved to the last name. */
 static int agent_page(struct ali_ask *ask, struct al_msg_agent_list *m, char after[256],
@@ -135,7 +135,7 @@ int al_agent_remove(struct al_client *client, const char *name, bool force)
     return r;
 }
 
-/* ---- streams ------------------------------------------------------------------------------ */
+/* ---- streams ----------------------------------------------------------------------------- */
 
 static int stream_page(struct ali_ask *ask, struct al_msg_stream_list *m, al_stream_fn *fn,
                        void *ctx)
@@ -190,7 +190,7 @@ int al_stream_list(struct al_client *client, const char *agent, al_stream_fn *fn
     return r;
 }
 
-/* ---- settling by id ----------------------------------------------------------------------- */
+/* ---- settling by id ---------------------------------------------------------------------- */
 
 int al_settle(struct al_client *client, const struct al_settlement *settlement)
 {
@@ -236,7 +236,7 @@ int al_settle(struct al_client *client, const struct al_settlement *settlement)
     return r;
 }
 
-/* ---- the node ----------------------------------------------------------------------------- */
+/* ---- the node ---------------------------------------------------------------------------- */
 
 /* Figures that came later stand behind the others: an older node does not send them. */
 static void fill_late_figures(const struct al_msg_status *m, struct al_str body,

@@ -10,7 +10,7 @@ static struct ali_delivery *whole(struct al_delivery *delivery)
     return (struct ali_delivery *)(void *)delivery; /* its first member */
 }
 
-/* ---- building ----------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------- */
 
 int al_commit_begin(struct al_client *client, const char *agent, struct al_commit **ret_commit)
 {
@@ -104,7 +104,7 @@ int al_commit_delete(struct al_commit *commit, const char *key)
     return change(commit, AL_KV_DELETE, key, al_str_of(NULL, 0));
 }
 
-/* ---- committing --------------------------------------------------------------------------- */
+/* ---- committing -------------------------------------------------------------------------- */
 
 enum al_commit_part al_commit_bad_part(const struct al_commit *commit, size_t *ret_index)
 {

@@ -7,7 +7,7 @@
 
 #define PAGE 200u
 
-/* ---- what went wrong ---------------------------------------------------------------------- */
+/* ---- what went wrong --------------------------------------------------------------------- */
 
 int ali_group_failed(const char *name, const char *agent, int error)
 {
@@ -42,7 +42,7 @@ static int check_agent(const char *agent)
                            agent ? agent : "");
 }
 
-/* ---- changes ------------------------------------------------------------------------------ */
+/* ---- changes ----------------------------------------------------------------------------- */
 
 int al_group_create(struct al_client *client, const char *group,
                     const struct al_group_options *options)
@@ -152,7 +152,7 @@ int al_group_leave(struct al_client *client, const char *group, const char *agen
     return ali_group_failed(name, agent, r);
 }
 
-/* ---- lists -------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------- */
 
 /* Texts in rows stand in the frame without NUL: copies them to `room`. */
 static const char *text_at(char room[256], struct al_str text)
@@ -280,7 +280,7 @@ int al_group_members(struct al_client *client, const char *group, al_group_membe
     return r;
 }
 
-/* ---- posting ------------------------------------------------------------------------------ */
+/* ---- posting ----------------------------------------------------------------------------- */
 
 int al_group_post(struct al_client *client, const char *group, const struct al_message *message,
                   int timeout_ms, struct al_receipt *ret_receipt)

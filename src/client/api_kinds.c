@@ -7,7 +7,7 @@
 _Static_assert(AL_KIND_LATENCY_COUNTS == AL_LATENCY_BUCKETS, "the public header says so");
 _Static_assert(AL_KIND_NO_PRIORITY == AL_PRIORITY_NONE, "the public header says so");
 
-/* ---- settings ----------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------------- */
 
 #define DEFAULTS                                                                                  \
     .title = "", .priority = AL_PRIORITY_NONE, .ack_timeout_ms = AL_ACK_TIMEOUT_DEFAULT_MS,       \
@@ -62,7 +62,7 @@ static int check_kind(const char *kind)
                            kind ? kind : "", AL_KIND_MAX);
 }
 
-/* ---- list --------------------------------------------------------------------------------- */
+/* ---- list -------------------------------------------------------------------------------- */
 
 static const char *text_at(char room[256], struct al_str text)
 {
@@ -134,7 +134,7 @@ int al_kind_show(struct al_client *client, const char *kind, al_kind_fn *fn, voi
     return r < 0 ? r : list(client, kind, fn, ctx);
 }
 
-/* ---- circuit breakers ---------------------------------------------------------------------- */
+/* ---- circuit breakers -------------------------------------------------------------------- */
 
 int al_breaker_list(struct al_client *client, const char *agent, bool all, al_breaker_fn *fn,
                     void *ctx)
@@ -173,7 +173,7 @@ int al_breaker_list(struct al_client *client, const char *agent, bool all, al_br
     return r;
 }
 
-/* ---- changes ------------------------------------------------------------------------------ */
+/* ---- changes ----------------------------------------------------------------------------- */
 
 int al_kind_set(struct al_client *client, const struct al_kind_info *kind)
 {

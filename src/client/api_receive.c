@@ -11,7 +11,7 @@
 
 #define WRITE_AT (64u << 10) /* so many bytes of acks come together before they are written */
 
-/* ---- attaching ---------------------------------------------------------------------------- */
+/* ---- attaching --------------------------------------------------------------------------- */
 
 static int attach_failed(const char *agent, int error, const char *detail)
 {
@@ -118,7 +118,7 @@ int al_detach(struct al_client *client, const char *agent, bool keep_leases)
                : 0;
 }
 
-/* ---- receiving ---------------------------------------------------------------------------- */
+/* ---- receiving --------------------------------------------------------------------------- */
 
 /* 0 if some agent is received by al_receive(), otherwise why none is. */
 static int check_attached(const struct al_client *client)
@@ -188,7 +188,7 @@ void al_client_stop(struct al_client *client)
     errno = saved;
 }
 
-/* ---- settling ----------------------------------------------------------------------------- */
+/* ---- settling ---------------------------------------------------------------------------- */
 
 static struct ali_delivery *whole(struct al_delivery *delivery)
 {

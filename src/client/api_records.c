@@ -8,7 +8,7 @@
 
 #define PAGE 500u
 
-/* ---- records ------------------------------------------------------------------------------ */
+/* ---- records ----------------------------------------------------------------------------- */
 
 /* A record with its texts and attempts behind it. */
 struct record {
@@ -115,7 +115,7 @@ int al_record_get_at(struct al_client *client, uint32_t stream, uint64_t seq,
     return record_get(client, &m, ret_record);
 }
 
-/* ---- dead letters ------------------------------------------------------------------------- */
+/* ---- dead letters ------------------------------------------------------------------------ */
 
 /* What a dead letter's texts need, and the message in it. */
 struct letter_room {

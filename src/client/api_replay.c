@@ -39,7 +39,7 @@ int al_retain_set(struct al_client *client, const char *agent, const struct al_r
     return r;
 }
 
-/* ---- what is kept ------------------------------------------------------------------------- */
+/* ---- what is kept ------------------------------------------------------------------------ */
 
 /* Texts in rows stand in the frame without NUL: copies them to `room`. */
 static const char *text_at(char room[256], struct al_str text)
@@ -97,7 +97,7 @@ int al_history_list(struct al_client *client, const char *agent, al_history_fn *
     return r;
 }
 
-/* ---- replay ------------------------------------------------------------------------------- */
+/* ---- replay ------------------------------------------------------------------------------ */
 
 /* A replay that is under way. */
 struct progress {

@@ -42,7 +42,7 @@ struct al_request {
     char detail[ALI_DETAIL_MAX + 1];
 };
 
-/* ---- lists -------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------- */
 
 static void request_link(struct al_request **list, struct al_request *request)
 {
@@ -60,7 +60,7 @@ static void request_unlink(struct al_request *request)
         request->next->link = request->link;
 }
 
-/* ---- finishing ---------------------------------------------------------------------------- */
+/* ---- finishing --------------------------------------------------------------------------- */
 
 static void __attribute__((format(printf, 3, 4)))
 finish(struct al_request *request, int error, const char *format, ...)
@@ -235,7 +235,7 @@ bool ali_requests_call(struct al_client *client)
     return true;
 }
 
-/* ---- starting ----------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------- */
 
 /* 0, or why this client cannot have another request with this id. */
 static int check(const struct al_client *client, const struct al_message_id *id)
@@ -333,7 +333,7 @@ int al_request_start(struct al_client *client, const struct al_message *message,
     return r;
 }
 
-/* ---- waiting ------------------------------------------------------------------------------ */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 /* With the lock: waits until the request is done or the time is over; true: it is done. */
 static bool wait_done(struct al_request *request, uint64_t deadline_ns)
@@ -424,7 +424,7 @@ struct al_message_id al_request_id(const struct al_request *request)
     return request->id;
 }
 
-/* ---- taking back -------------------------------------------------------------------------- */
+/* ---- taking back ------------------------------------------------------------------------- */
 
 /* With the lock: 0 if the node is to be asked, 1 if the request is taken back already. */
 static int prepare_cancel(struct al_request *request)
@@ -473,7 +473,7 @@ int al_request_cancel(struct al_request *request)
     return 0;
 }
 
-/* ---- freeing ------------------------------------------------------------------------------ */
+/* ---- freeing ----------------------------------------------------------------------------- */
 
 /* With the lock: takes it out of the client, with its out and its watch. */
 static void take_out(struct al_request *request)
@@ -525,7 +525,7 @@ void ali_requests_deinit(struct al_client *client)
     }
 }
 
-/* ---- one at a time ------------------------------------------------------------------------ */
+/* ---- one at a time ----------------------------------------------------------------------- */
 
 int al_request(struct al_client *client, const struct al_message *message, int timeout_ms,
                struct al_end **ret_end)

@@ -111,7 +111,7 @@ int al_schedule_remove(struct al_client *client, const char *name)
     return r;
 }
 
-/* ---- listing ------------------------------------------------------------------------------ */
+/* ---- listing ----------------------------------------------------------------------------- */
 
 /* Texts in rows stand in the frame without NUL: copies them to `room`. */
 static const char *text_at(char room[256], struct al_str text)

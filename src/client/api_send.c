@@ -7,7 +7,7 @@
 
 #define WRITE_AT (64u << 10) /* so much comes together before an asynchronous send writes */
 
-/* ---- what is wrong with a message --------------------------------------------------------- */
+/* ---- what is wrong with a message -------------------------------------------------------- */
 
 static int explain_name(int error, const char *what, const char *name)
 {
@@ -61,7 +61,7 @@ static int explain(const struct al_client *client, const struct al_message *mess
     }
 }
 
-/* ---- receipts ----------------------------------------------------------------------------- */
+/* ---- receipts ---------------------------------------------------------------------------- */
 
 struct al_receipt ali_send_receipt(const struct ali_out *out)
 {
@@ -190,7 +190,7 @@ int al_stream_resume(struct al_client *client, const struct al_message *message)
     return r;
 }
 
-/* ---- ends --------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------- */
 
 void al_on_end(struct al_client *client, al_end_fn *fn, void *ctx)
 {

@@ -85,7 +85,7 @@ void ali_ask_deinit(struct ali_ask *ask)
     ali_request_deinit(&ask->request);
 }
 
-/* ---- attempts ----------------------------------------------------------------------------- */
+/* ---- attempts ---------------------------------------------------------------------------- */
 
 /* Steps through a log: 1 and an attempt, 0 at the end, -AL_E_PROTOCOL. */
 static int attempt_next(struct al_str *log, struct al_msg_attempt *ret_attempt)

@@ -236,7 +236,7 @@ int ali_channel_get(struct ali_csession *session, const struct al_message *messa
     return 0;
 }
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 /* A hole in a group would be one for all its members: there a gap is waited for, always. Where
  * there is no order, nothing is to be told of one. */
@@ -392,7 +392,7 @@ int ali_channel_pump(struct ali_csession *session, struct ali_channel *channel)
     return r;
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static void hand_out(struct ali_csession *session, struct ali_out *out)
 {

@@ -31,7 +31,7 @@ struct al_chat {
     uint64_t words_number; /* turn or message that they are for: said again if it was in vain */
 };
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static int add(struct al_chat *chat, uint64_t seq, const struct al_message *message)
 {
@@ -65,7 +65,7 @@ static int catch_up(struct al_chat *chat)
     return al_group_history(chat->client, &query, add_entry, chat);
 }
 
-/* ---- posting ------------------------------------------------------------------------------ */
+/* ---- posting ----------------------------------------------------------------------------- */
 
 /* Posts a message of the conversation, and reads on. An error that may pass is none: the state
  * says later whether it has to be posted again. */
@@ -99,7 +99,7 @@ static int post_number(struct al_chat *chat, const char *kind, const char *name,
     return post(chat, kind, headers, speaker ? 2 : 1, al_str_of(NULL, 0));
 }
 
-/* ---- speaking ----------------------------------------------------------------------------- */
+/* ---- speaking ---------------------------------------------------------------------------- */
 
 int al_chat_say(struct al_chat *chat, const void *text, size_t size)
 {
@@ -182,7 +182,7 @@ static int take_part(struct al_chat *chat, const struct al_delivery *delivery)
     return r == 0 && has_turn(chat) ? speak(chat, "chat-turn", state->turn, NULL) : r;
 }
 
-/* ---- managing ----------------------------------------------------------------------------- */
+/* ---- managing ---------------------------------------------------------------------------- */
 
 /* The members that may speak. */
 struct roster {
@@ -273,7 +273,7 @@ static int manage(struct al_chat *chat)
     return state->turn >= state->turns_max ? close_it(chat) : give_turn(chat);
 }
 
-/* ---- both --------------------------------------------------------------------------------- */
+/* ---- both -------------------------------------------------------------------------------- */
 
 int al_chat_handle(struct al_chat *chat, const struct al_delivery *delivery)
 {

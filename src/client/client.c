@@ -21,7 +21,7 @@
 #define CONNECT_PAUSE_MS   10u
 #define GOODBYE_TIMEOUT_MS 1000
 
-/* ---- which node --------------------------------------------------------------------------- */
+/* ---- which node -------------------------------------------------------------------------- */
 
 /* The default socket of the daemon. 0, -AL_E_INVALID. */
 static int default_node(char *ret_url, size_t size)
@@ -66,7 +66,7 @@ static int resolve(struct al_client *client, const struct al_client_options *opt
     return 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 static uint32_t or_default(uint32_t value, uint32_t fallback)
 {
@@ -244,7 +244,7 @@ fail:
     return r;
 }
 
-/* ---- closing ------------------------------------------------------------------------------ */
+/* ---- closing ----------------------------------------------------------------------------- */
 
 static bool is_settled(const struct al_client *client)
 {
@@ -315,7 +315,7 @@ void al_client_abort(struct al_client *client)
     client_free(client);
 }
 
-/* ---- information -------------------------------------------------------------------------- */
+/* ---- information ------------------------------------------------------------------------- */
 
 void al_client_get_info(struct al_client *client, struct al_client_info *ret_info)
 {

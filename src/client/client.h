@@ -83,7 +83,7 @@ struct al_client {
     uint32_t random_left;
 };
 
-/* ---- errors (error.c) ------------------------------------------------------------------------- */
+/* ---- errors (error.c) -------------------------------------------------------------------- */
 
 /* Sets the text of al_last_error() and returns the error. */
 int ali_client_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -118,7 +118,7 @@ bool ali_requests_call(struct al_client *client);
 /* Frees all that are left. */
 void ali_requests_deinit(struct al_client *client);
 
-/* ---- the connection (connection.c) ------------------------------------------------------------ */
+/* ---- the connection (connection.c) ------------------------------------------------------- */
 
 /* With the lock: connects if it is time, reads if told to, ticks, writes. Never blocks. */
 void ali_client_io(struct al_client *client, bool read);

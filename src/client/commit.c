@@ -27,7 +27,7 @@
 #define CSEQ_AT     (EPOCH_AT + 4u)
 #define AGENT_AT    (CSEQ_AT + 8u)
 
-/* ---- the list ------------------------------------------------------------------------------ */
+/* ---- the list ---------------------------------------------------------------------------- */
 
 static void set_state(struct ali_csession *session, struct al_commit *commit, unsigned state)
 {
@@ -58,7 +58,7 @@ static void unlink_commit(struct ali_csession *session, struct al_commit *commit
     session->commit_count--;
 }
 
-/* ---- queueing ------------------------------------------------------------------------------ */
+/* ---- queueing ---------------------------------------------------------------------------- */
 
 /* Nothing of its stream before the delivery may be unsettled but by this commit. */
 static int check_delivery(const struct al_commit *commit, const struct ali_delivery *delivery)
@@ -196,7 +196,7 @@ bool ali_commit_withdraw(struct ali_csession *session, struct al_commit *commit)
     return true;
 }
 
-/* ---- answers ------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static struct al_commit *find(struct ali_csession *session, uint32_t request)
 {
@@ -327,7 +327,7 @@ int ali_commit_error(struct ali_csession *session, const struct al_msg_error *m)
     return ali_commit_pump(session);
 }
 
-/* ---- leases, connections, the end ---------------------------------------------------------- */
+/* ---- leases, connections, the end -------------------------------------------------------- */
 
 void ali_commit_leased(struct ali_csession *session, struct al_commit *commit)
 {

@@ -23,7 +23,7 @@
  * each one at once, the pauses grow as if nobody listened. */
 #define STEADY_NS (100 * AL_NS_PER_MS)
 
-/* ---- connecting --------------------------------------------------------------------------- */
+/* ---- connecting -------------------------------------------------------------------------- */
 
 /* xorshift64*: pauses differ between clients; nothing depends on its quality. */
 static uint64_t jitter_next(struct al_client *client)
@@ -109,7 +109,7 @@ static int try_connect(struct al_client *client)
     return r;
 }
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static int in_reserve(struct al_client *client)
 {
@@ -174,7 +174,7 @@ static int read_some(struct al_client *client)
     return 0;
 }
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 static void want_write(struct al_client *client, bool wants)
 {

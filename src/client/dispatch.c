@@ -8,7 +8,7 @@
 
 #define CALLBACKS_AT_ONCE 1024
 
-/* ---- callbacks ---------------------------------------------------------------------------- */
+/* ---- callbacks --------------------------------------------------------------------------- */
 
 /* With the lock: one receipt. False: there is none. */
 static bool call_receipt(struct al_client *client)
@@ -70,7 +70,7 @@ void al_on_notice(struct al_client *client, al_notice_fn *fn, void *ctx)
     ali_client_unlock(client);
 }
 
-/* ---- handlers ----------------------------------------------------------------------------- */
+/* ---- handlers ---------------------------------------------------------------------------- */
 
 /* With the lock: does what the handler's return value says, if it has not settled itself. */
 static void handler_returned(struct al_client *client, struct ali_delivery *delivery, int result)
@@ -125,7 +125,7 @@ static bool call_handler(struct al_client *client)
     return true;
 }
 
-/* ---- dispatching -------------------------------------------------------------------------- */
+/* ---- dispatching ------------------------------------------------------------------------- */
 
 /* With the lock: calls back what is pending; returns how many. */
 static int call_back(struct al_client *client, bool handlers)

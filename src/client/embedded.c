@@ -31,7 +31,7 @@ struct ali_embedded {
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ali_embedded *registry;
 
-/* ---- settings ----------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------------- */
 
 static void set_policy(struct al_policy *policy, const struct al_retry_policy *options)
 {
@@ -111,7 +111,7 @@ static int configure(struct ali_embedded *node, const struct al_embedded_options
     return r;
 }
 
-/* ---- starting ----------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------- */
 
 static void embedded_free(struct ali_embedded *node)
 {

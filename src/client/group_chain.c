@@ -23,7 +23,7 @@ int ali_group_name(const char *group, char ret_name[AL_GROUP_NAME_MAX + 1])
     return 0;
 }
 
-/* ---- what was given out ------------------------------------------------------------------- */
+/* ---- what was given out ------------------------------------------------------------------ */
 
 int ali_group_place(const struct ali_csession *session, const struct al_msg_deliver *m,
                     struct al_str kind, struct al_group_place *ret_place, struct al_str *ret_group)
@@ -50,7 +50,7 @@ int ali_group_place(const struct ali_csession *session, const struct al_msg_deli
     return 0;
 }
 
-/* ---- runs of messages --------------------------------------------------------------------- */
+/* ---- runs of messages -------------------------------------------------------------------- */
 
 int al_group_chain_begin(struct al_group_chain *chain, const char *group)
 {

@@ -138,7 +138,7 @@ int al_group_history(struct al_client *client, const struct al_group_query *quer
     return r < 0 ? ali_group_failed(name, query->agent, r) : r;
 }
 
-/* ---- proof -------------------------------------------------------------------------------- */
+/* ---- proof ------------------------------------------------------------------------------- */
 
 /* What the node vouches for, and the chain that is to lead there. */
 struct proving {

@@ -26,7 +26,7 @@
 #define CREDIT_DEFAULT       64u
 #define CREDIT_BYTES_DEFAULT (16u << 20)
 
-/* ---- streams ------------------------------------------------------------------------------ */
+/* ---- streams ----------------------------------------------------------------------------- */
 
 struct stream_key {
     const struct ali_csession *session;
@@ -216,7 +216,7 @@ void ali_rstream_void(struct ali_csession *session, struct ali_rstream *stream, 
     }
 }
 
-/* ---- attaching ---------------------------------------------------------------------------- */
+/* ---- attaching --------------------------------------------------------------------------- */
 
 struct ali_attach *ali_attach_find(struct ali_csession *session, const char *agent)
 {
@@ -506,7 +506,7 @@ int ali_inbox_error(struct ali_csession *session, const struct al_msg_error *m)
     return 0;
 }
 
-/* ---- deliveries --------------------------------------------------------------------------- */
+/* ---- deliveries -------------------------------------------------------------------------- */
 
 /* Was this made before the node had seen our NACK? Then it is void, and RECALL follows. */
 static bool is_stale(struct ali_csession *session, struct ali_rstream *stream,

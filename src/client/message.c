@@ -171,7 +171,7 @@ int ali_message_envelope(const struct al_message *message, struct al_buf *header
     return 0;
 }
 
-/* ---- and back ----------------------------------------------------------------------------- */
+/* ---- and back ---------------------------------------------------------------------------- */
 
 int64_t ali_message_view_size(const struct al_msg_envelope *envelope, size_t *ret_header_count)
 {

@@ -35,7 +35,7 @@ struct ali_out *ali_csession_take_result(struct ali_csession *session)
     return out;
 }
 
-/* ---- sending ------------------------------------------------------------------------------ */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 /* PUBLISH with an empty envelope, then the envelope in its place: one pass, no copy between. */
 static void encode(struct ali_out *out, const struct al_msg_publish *publish,
@@ -199,7 +199,7 @@ int ali_csession_resume(struct ali_csession *session, const struct al_message *m
     return ali_channel_pump(session, channel);
 }
 
-/* ---- the producer ------------------------------------------------------------------------- */
+/* ---- the producer ------------------------------------------------------------------------ */
 
 int ali_outbox_want_producer(struct ali_csession *session)
 {
@@ -265,7 +265,7 @@ static int producer_lost(struct ali_csession *session, struct al_str detail)
     return ali_outbox_welcome(session);
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 int ali_outbox_channel_ready(struct ali_csession *session, const struct al_msg_channel_ready *m)
 {
@@ -445,7 +445,7 @@ int ali_outbox_error(struct ali_csession *session, const struct al_msg_error *m)
     return m->about == AL_MSG_CHANNEL_OPEN ? 0 : al_put_channel_close(&session->out, &close);
 }
 
-/* ---- connections and time ----------------------------------------------------------------- */
+/* ---- connections and time ---------------------------------------------------------------- */
 
 void ali_outbox_disconnected(struct ali_csession *session)
 {

@@ -16,7 +16,7 @@
 #include "client/session.h"
 #include <assert.h>
 
-/* ---- sending ------------------------------------------------------------------------------ */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 #define WRAPPING 512u /* so much at most stands around the parts in the ack, without a response */
 
@@ -140,7 +140,7 @@ int ali_parts_wrap_texts(const char *const *texts, size_t count, struct al_buf *
     return response->n > AL_RESPONSE_MAX ? -AL_E_TOO_LARGE : 0;
 }
 
-/* ---- taking ------------------------------------------------------------------------------- */
+/* ---- taking ------------------------------------------------------------------------------ */
 
 void ali_parts_init(struct ali_parts *parts)
 {

@@ -84,7 +84,7 @@ uint32_t al_processed_count(struct al_processed *processed)
     return count;
 }
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 /* With the lock: no flush is under way. */
 static void wait_for_flush(struct al_processed *processed)
@@ -185,7 +185,7 @@ int ali_processed_put(struct al_processed *processed, const struct al_message_id
     return r;
 }
 
-/* ---- finding ------------------------------------------------------------------------------ */
+/* ---- finding ----------------------------------------------------------------------------- */
 
 static int count_headers(struct al_str headers, size_t *ret_count, size_t *ret_bytes)
 {

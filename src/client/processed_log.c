@@ -19,7 +19,7 @@ static uint64_t whole_size(uint32_t body_size)
     return (HEAD_SIZE + (uint64_t)body_size + 7) & ~7ull;
 }
 
-/* ---- entries in memory -------------------------------------------------------------------- */
+/* ---- entries in memory ------------------------------------------------------------------- */
 
 static uint64_t id_hash(const struct ali_processed_log *log, const struct al_message_id *id)
 {
@@ -57,7 +57,7 @@ static void entry_add(struct ali_processed_log *log, const struct al_message_id 
     log->bytes += whole_size(size);
 }
 
-/* ---- heads -------------------------------------------------------------------------------- */
+/* ---- heads ------------------------------------------------------------------------------- */
 
 static void put_head(uint8_t head[HEAD_SIZE], uint64_t offset, uint64_t durable,
                      const uint8_t *body, uint32_t size)
@@ -111,7 +111,7 @@ static int check_entry(struct ali_processed_log *log, uint64_t offset, uint8_t h
     return al_get32(head + 24) == al_crc32c(0, log->scratch.data, size);
 }
 
-/* ---- opening ------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 static void make_header(uint8_t header[HEAD_SIZE])
 {
@@ -249,7 +249,7 @@ void ali_processed_log_close(struct ali_processed_log *log)
     al_buf_deinit(&log->scratch);
 }
 
-/* ---- reading and appending ---------------------------------------------------------------- */
+/* ---- reading and appending --------------------------------------------------------------- */
 
 int ali_processed_log_read(struct ali_processed_log *log, const struct ali_processed_entry *entry,
                            struct al_buf *buf, struct al_str *ret_ack)
@@ -309,7 +309,7 @@ int ali_processed_log_append(struct ali_processed_log *log, const struct al_mess
     return 0;
 }
 
-/* ---- compacting --------------------------------------------------------------------------- */
+/* ---- compacting -------------------------------------------------------------------------- */
 
 bool ali_processed_log_is_long(const struct ali_processed_log *log)
 {

@@ -82,7 +82,7 @@ static const char *normal(const char *name)
     return strncmp(name, prefix, sizeof(prefix) - 1) == 0 ? name + sizeof(prefix) - 1 : name;
 }
 
-/* ---- who is asked ------------------------------------------------------------------------- */
+/* ---- who is asked ------------------------------------------------------------------------ */
 
 static int take_member(void *ctx, const struct al_group_member *member)
 {
@@ -110,7 +110,7 @@ static int take_roster(struct group_request *request, const char *group)
     return al_group_members(request->client, group, take_member, request);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------ */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 /* With the lock: begins to wait for every member's end. */
 static int watch_all(struct group_request *request)
@@ -176,7 +176,7 @@ static int await(struct group_request *request, uint64_t deadline)
     return r;
 }
 
-/* ---- asking ------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------ */
 
 /* The time that is left of a deadline. */
 static int left_ms(uint64_t deadline)

@@ -150,7 +150,7 @@ void ali_request_disconnected(struct ali_csession *session)
     }
 }
 
-/* ---- questions of the session's own -------------------------------------------------------- */
+/* ---- questions of the session's own ------------------------------------------------------ */
 
 int ali_csession_ask_record(struct ali_csession *session, const struct al_msg_record_get *question,
                             const struct al_message_id *about,

@@ -79,7 +79,7 @@ uint32_t ali_csession_number(struct ali_csession *session)
     return session->next_number;
 }
 
-/* ---- notices ------------------------------------------------------------------------------ */
+/* ---- notices ----------------------------------------------------------------------------- */
 
 #define NOTICES_MAX 4096u /* a program that does not ask for them does not collect more */
 
@@ -126,7 +126,7 @@ void ali_notice_free(struct ali_csession *session, struct ali_notice *notice)
         al_alloc_free(&session->config.alloc, notice, notice->size);
 }
 
-/* ---- connections -------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------------- */
 
 int ali_csession_connected(struct ali_csession *session, struct al_now now)
 {
@@ -417,7 +417,7 @@ int ali_csession_goodbye(struct ali_csession *session, bool keep_leases)
     return r;
 }
 
-/* ---- time --------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------------- */
 
 static uint64_t ping_deadline_ns(const struct ali_csession *session)
 {

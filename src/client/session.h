@@ -44,7 +44,7 @@ struct ali_rstream;
 #define ALI_NODE_NAME_MAX 255u
 #define ALI_DETAIL_MAX    255u
 
-/* ---- what is sent ------------------------------------------------------------------------- */
+/* ---- what is sent ------------------------------------------------------------------------ */
 
 #define ALI_PSEQ_AT (AL_WIRE_HEADER_SIZE + 4u) /* where a PUBLISH frame has its pseq */
 
@@ -131,7 +131,7 @@ struct ali_end {
     struct al_end end;
 };
 
-/* ---- what is received ----------------------------------------------------------------------- */
+/* ---- what is received -------------------------------------------------------------------- */
 
 struct ali_delivery {
     struct al_delivery pub;                    /* first: the program's pointer is this one */
@@ -208,7 +208,7 @@ struct ali_attach {
     char agent[];
 };
 
-/* ---- what is committed ---------------------------------------------------------------------- */
+/* ---- what is committed ------------------------------------------------------------------- */
 
 /* An ack in a commit. */
 struct ali_commit_ack {
@@ -246,7 +246,7 @@ struct al_commit {
     char agent[AL_MESSAGE_NAME_MAX + 1];
 };
 
-/* ---- requests ------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------- */
 
 /* A question to the node; lives with the caller that waits for it. */
 struct ali_request {
@@ -267,7 +267,7 @@ struct ali_request {
     uint64_t about_seq;
 };
 
-/* ---- notices -------------------------------------------------------------------------------- */
+/* ---- notices ----------------------------------------------------------------------------- */
 
 /* A notice with its texts behind it. */
 struct ali_notice {
@@ -276,7 +276,7 @@ struct ali_notice {
     struct al_notice notice;
 };
 
-/* ---- the session ------------------------------------------------------------------------------ */
+/* ---- the session ------------------------------------------------------------------------- */
 
 struct ali_csession_config {
     struct al_alloc alloc;
@@ -370,7 +370,7 @@ struct ali_csession {
     struct al_client_info stats; /* the counters */
 };
 
-/* ---- lifecycle (session.c) -------------------------------------------------------------------- */
+/* ---- lifecycle (session.c) --------------------------------------------------------------- */
 
 /* 0, -AL_E_NOMEM. */
 int ali_csession_new(const struct ali_csession_config *config, struct ali_csession **ret_session);
@@ -411,7 +411,7 @@ void ali_notice_free(struct ali_csession *session, struct ali_notice *notice);
 /* Copies text from the node, cut to ALI_DETAIL_MAX, with a NUL. */
 void ali_detail_set(char ret_text[ALI_DETAIL_MAX + 1], struct al_str text);
 
-/* ---- sending (outbox.c, channel.c) ------------------------------------------------------------ */
+/* ---- sending (outbox.c, channel.c) ------------------------------------------------------- */
 
 /* A message to be sent. */
 struct ali_send {

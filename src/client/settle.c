@@ -21,7 +21,7 @@
 #define RENEW_PART   3u
 #define RENEW_MIN_MS 10u
 
-/* ---- kept acks ---------------------------------------------------------------------------- */
+/* ---- kept acks --------------------------------------------------------------------------- */
 
 static void unconfirmed_free(struct ali_csession *session, struct ali_unconfirmed *ack)
 {
@@ -147,7 +147,7 @@ int ali_settle_acked(struct ali_csession *session, const struct al_msg_acked *m)
     return 0;
 }
 
-/* ---- refusals ----------------------------------------------------------------------------- */
+/* ---- refusals ---------------------------------------------------------------------------- */
 
 static void forget_ack(struct ali_csession *session, struct ali_rstream *stream, uint64_t seq,
                        int error)
@@ -227,7 +227,7 @@ int ali_settle_refused(struct ali_csession *session, const struct al_msg_settle_
     return r;
 }
 
-/* ---- settling ----------------------------------------------------------------------------- */
+/* ---- settling ---------------------------------------------------------------------------- */
 
 static bool can_write(const struct ali_csession *session, const struct ali_rstream *stream)
 {
@@ -467,7 +467,7 @@ void ali_csession_drop(struct ali_csession *session, struct ali_delivery *delive
     delivery->dropped = true;
 }
 
-/* ---- leases ------------------------------------------------------------------------------- */
+/* ---- leases ------------------------------------------------------------------------------ */
 
 static uint64_t renew_after_ns(const struct ali_delivery *delivery)
 {

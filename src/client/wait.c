@@ -35,7 +35,7 @@ int ali_client_random(struct al_client *client, uint8_t ret_bytes[16])
     return 0;
 }
 
-/* ---- waking ------------------------------------------------------------------------------- */
+/* ---- waking ------------------------------------------------------------------------------ */
 
 static void event_raise(struct al_client *client)
 {
@@ -145,7 +145,7 @@ void ali_client_unlock(struct al_client *client)
     pthread_mutex_unlock(&client->lock);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------ */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 static void cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns)
 {
@@ -211,7 +211,7 @@ void ali_client_wait(struct al_client *client, uint64_t deadline_ns)
         pthread_cond_broadcast(&client->changed);
 }
 
-/* ---- the keeper --------------------------------------------------------------------------- */
+/* ---- the keeper -------------------------------------------------------------------------- */
 
 /* One turn of looking after the connection. */
 static void keep(struct al_client *client)

@@ -192,7 +192,7 @@ void ali_watch_forget(struct ali_csession *session, const struct al_message_id *
         watch_remove(session, ref);
 }
 
-/* ---- ends --------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------- */
 
 static int end_new(struct ali_csession *session, const struct al_msg_end *m,
                    struct ali_end **ret_end)
@@ -309,7 +309,7 @@ int ali_watch_end(struct ali_csession *session, const struct al_msg_end *m)
     return r; /* nobody: it was told already */
 }
 
-/* ---- after a reconnect -------------------------------------------------------------------- */
+/* ---- after a reconnect ------------------------------------------------------------------- */
 
 static int watch_put(struct ali_csession *session, const struct ali_watch *watch)
 {

@@ -107,7 +107,7 @@ int ali_handle_agent_remove(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- listing ------------------------------------------------------------------------------ */
+/* ---- listing ----------------------------------------------------------------------------- */
 
 static void send_row(struct al_node *node, struct ali_conn *conn, uint32_t request, ali_ref ref)
 {

@@ -6,7 +6,7 @@
 #include "core/internal.h"
 #include "crypto/hash.h"
 
-/* ---- hashing and finding ------------------------------------------------------------------ */
+/* ---- hashing and finding ----------------------------------------------------------------- */
 
 uint64_t ali_hash_number(uint64_t number)
 {
@@ -186,7 +186,7 @@ bool ali_seq_is_gone(const struct al_node *node, const struct ali_stream *stream
     return mark != AL_REF_NONE && ali_mark_at(node, mark)->d.gone;
 }
 
-/* ---- committing --------------------------------------------------------------------------- */
+/* ---- committing -------------------------------------------------------------------------- */
 
 static int prepare(struct al_node *node, unsigned type, const void *record)
 {
@@ -290,7 +290,7 @@ static int replay_one(struct al_node *node, const struct al_record_view *view)
     return 0;
 }
 
-/* ---- commits: several records, all or nothing ----------------------------------------------- */
+/* ---- commits: several records, all or nothing -------------------------------------------- */
 
 #define HELD_HEADER 6u
 

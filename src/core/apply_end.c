@@ -46,7 +46,7 @@ static void forget_moves(struct al_node *node, ali_ref ref)
         stream->d.moved_count = 0;
 }
 
-/* ---- ack ---------------------------------------------------------------------------------- */
+/* ---- ack --------------------------------------------------------------------------------- */
 
 int ali_prepare_ack(struct al_node *node, const struct ali_rec_ack *r)
 {
@@ -94,7 +94,7 @@ void ali_apply_ack(struct al_node *node, uint64_t lsn, const struct ali_rec_ack 
     stream->d.used_ms = r->wall_ms;
 }
 
-/* ---- a failed attempt ---------------------------------------------------------------------- */
+/* ---- a failed attempt -------------------------------------------------------------------- */
 
 int ali_prepare_attempt(struct al_node *node, const struct ali_rec_attempt *r)
 {
@@ -145,7 +145,7 @@ void ali_apply_attempt(struct al_node *node, uint64_t lsn, const struct ali_rec_
     ali_log_attempt(&stream->d.trouble->log, &entry);
 }
 
-/* ---- dead letters -------------------------------------------------------------------------- */
+/* ---- dead letters ------------------------------------------------------------------------ */
 
 int ali_prepare_dead(struct al_node *node, const struct ali_rec_dead *r)
 {
@@ -236,7 +236,7 @@ void ali_apply_dead(struct al_node *node, uint64_t lsn, const struct ali_rec_dea
     stream->d.used_ms = r->wall_ms;
 }
 
-/* ---- taken back by the sender -------------------------------------------------------------- */
+/* ---- taken back by the sender ------------------------------------------------------------ */
 
 int ali_prepare_cancel(struct al_node *node, const struct ali_rec_cancel *r)
 {

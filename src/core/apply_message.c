@@ -5,7 +5,7 @@
 #define OF_STREAM   offsetof(struct ali_track, d.of_stream)
 #define OF_PRODUCER offsetof(struct ali_track, d.of_producer)
 
-/* ---- marks and scheduled messages ---------------------------------------------------------- */
+/* ---- marks and scheduled messages -------------------------------------------------------- */
 
 static int mark_reserve(struct al_node *node)
 {
@@ -58,7 +58,7 @@ void ali_delayed_remove(struct al_node *node, ali_ref ref)
     al_pool_put(&node->delayed, ref);
 }
 
-/* ---- publish ------------------------------------------------------------------------------ */
+/* ---- publish ----------------------------------------------------------------------------- */
 
 /* Where a PUBLISH record belongs. */
 struct target {
@@ -282,7 +282,7 @@ void ali_apply_publish(struct al_node *node, uint64_t lsn, const struct ali_rec_
     remember_key(node, &t, lsn, r);
 }
 
-/* ---- due ---------------------------------------------------------------------------------- */
+/* ---- due --------------------------------------------------------------------------------- */
 
 int ali_prepare_due(struct al_node *node, const struct ali_rec_due *r)
 {
@@ -335,7 +335,7 @@ void ali_apply_due(struct al_node *node, uint64_t lsn, const struct ali_rec_due 
     }
 }
 
-/* ---- carry -------------------------------------------------------------------------------- */
+/* ---- carry ------------------------------------------------------------------------------- */
 
 /* The key whose answer stands in the record. */
 static struct ali_key *carried_key(const struct al_node *node, const struct ali_rec_carry *r)

@@ -7,7 +7,7 @@
 #define OF_PRODUCER offsetof(struct ali_track, d.of_producer)
 #define LETTER_LINK offsetof(struct ali_letter, d.link)
 
-/* ---- epoch -------------------------------------------------------------------------------- */
+/* ---- epoch ------------------------------------------------------------------------------- */
 
 int ali_prepare_epoch(struct al_node *node, const struct ali_rec_epoch *r)
 {
@@ -20,7 +20,7 @@ void ali_apply_epoch(struct al_node *node, uint64_t lsn, const struct ali_rec_ep
     node->d.epoch = r->epoch;
 }
 
-/* ---- agents ------------------------------------------------------------------------------- */
+/* ---- agents ------------------------------------------------------------------------------ */
 
 const struct ali_inbox ali_no_inbox = {
     .d = {.letters = {AL_REF_NONE, AL_REF_NONE}, .values = {AL_REF_NONE, AL_REF_NONE}},
@@ -186,7 +186,7 @@ void ali_agent_free(struct al_node *node, struct ali_agent *agent)
     al_alloc_free(&node->alloc, agent->inbox, sizeof(*agent->inbox));
 }
 
-/* ---- producers ---------------------------------------------------------------------------- */
+/* ---- producers --------------------------------------------------------------------------- */
 
 int ali_prepare_producer_open(struct al_node *node, const struct ali_rec_producer_open *r)
 {
@@ -255,7 +255,7 @@ void ali_apply_producer_close(struct al_node *node, uint64_t lsn,
     al_pool_put(&node->producers, ref);
 }
 
-/* ---- streams ------------------------------------------------------------------------------ */
+/* ---- streams ----------------------------------------------------------------------------- */
 
 /* An agent that receives has its levels; to a group nothing is pushed. */
 static int reserve_levels(struct al_node *node, struct ali_agent *to)

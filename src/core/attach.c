@@ -9,7 +9,7 @@
 
 #define OF_CONN offsetof(struct ali_agent, v.link)
 
-/* ---- ending ------------------------------------------------------------------------------- */
+/* ---- ending ------------------------------------------------------------------------------ */
 
 int ali_session_end(struct al_node *node, ali_ref ref, int code)
 {
@@ -82,7 +82,7 @@ int ali_session_timer(struct al_node *node, ali_ref ref)
     return ali_session_end(node, ref, AL_E_CLOSED);
 }
 
-/* ---- attaching ---------------------------------------------------------------------------- */
+/* ---- attaching --------------------------------------------------------------------------- */
 
 static void send_detached(struct al_node *node, uint32_t conn, uint32_t agent, int code)
 {

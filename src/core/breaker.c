@@ -19,7 +19,7 @@
  * Everything here is volatile: after a restart all breakers are closed and learn anew. */
 #include "core/internal.h"
 
-/* ---- finding ------------------------------------------------------------------------------- */
+/* ---- finding ----------------------------------------------------------------------------- */
 
 static struct al_str name_of(const struct ali_agent *agent)
 {
@@ -98,7 +98,7 @@ void ali_breakers_free(struct al_node *node, struct ali_agent *agent)
     agent->inbox->v.gate = ALI_BREAKER_CLOSED;
 }
 
-/* ---- changing state ------------------------------------------------------------------------- */
+/* ---- changing state ---------------------------------------------------------------------- */
 
 /* Arms the timer of the list for the earliest change. */
 static void arm(struct al_node *node, ali_ref agent_ref)
@@ -180,7 +180,7 @@ int ali_breaker_timer(struct al_node *node, ali_ref agent_ref)
     return 0;
 }
 
-/* ---- outcomes ------------------------------------------------------------------------------- */
+/* ---- outcomes ---------------------------------------------------------------------------- */
 
 /* Makes room for the present slot: what is older than a minute does not count any more. */
 static void turn_slots(struct ali_breaker *breaker, uint64_t slot)
@@ -263,7 +263,7 @@ uint64_t ali_breaker_call_ms(const struct al_node *node, const struct ali_push *
                : UINT64_MAX;
 }
 
-/* ---- the gate ------------------------------------------------------------------------------- */
+/* ---- the gate ---------------------------------------------------------------------------- */
 
 static bool probe_is_out(const struct al_node *node, const struct ali_breaker *breaker)
 {
@@ -317,7 +317,7 @@ void ali_breaker_pushed(struct al_node *node, ali_ref ref, const struct ali_push
     }
 }
 
-/* ---- questions ------------------------------------------------------------------------------ */
+/* ---- questions --------------------------------------------------------------------------- */
 
 static void send_row(struct al_node *node, const struct ali_conn *conn, uint32_t request,
                      const struct ali_agent *agent, struct ali_breaker *breaker)

@@ -8,7 +8,7 @@
 #define PRODUCERS_PER_CONN_MAX 1024u
 #define OF_CONN                offsetof(struct ali_producer, v.link)
 
-/* ---- producers ---------------------------------------------------------------------------- */
+/* ---- producers --------------------------------------------------------------------------- */
 
 static void leave(struct al_node *node, ali_ref ref)
 {
@@ -91,7 +91,7 @@ int ali_producers_retire(struct al_node *node, struct ali_conn *conn)
     return 0;
 }
 
-/* ---- channels ----------------------------------------------------------------------------- */
+/* ---- channels ---------------------------------------------------------------------------- */
 
 struct ali_channel *ali_channel_at(const struct ali_conn *conn, uint32_t number)
 {

@@ -27,7 +27,7 @@ struct commit {
     ali_ref agent, producer;
 };
 
-/* ---- parts --------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------- */
 
 /* Takes the next body off; 1, 0 at the end, -AL_E_PROTOCOL. */
 static int next_body(struct al_str *list, struct al_str *ret_body)
@@ -80,7 +80,7 @@ static int read_parts(struct commit *commit, const struct al_msg_commit *m)
     return r < 0 ? r : commit->count ? 0 : -AL_E_INVALID;
 }
 
-/* ---- checks -------------------------------------------------------------------------------- */
+/* ---- checks ------------------------------------------------------------------------------ */
 
 static int check_ack(struct al_node *node, struct ali_conn *conn, struct commit *commit,
                      uint32_t index)
@@ -190,7 +190,7 @@ static int check_parts(struct al_node *node, struct ali_conn *conn, struct commi
     return r;
 }
 
-/* ---- records ------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 
 int ali_prepare_commit(struct al_node *node, const struct ali_rec_commit *r)
 {
@@ -307,7 +307,7 @@ static int apply_all(struct al_node *node, struct ali_conn *conn, struct commit 
     return records_first(node, first);
 }
 
-/* ---- the frame ------------------------------------------------------------------------------ */
+/* ---- the frame --------------------------------------------------------------------------- */
 
 /* The producer of a commit: of this connection, or one that nobody holds for the moment. */
 static int get_producer(struct al_node *node, struct ali_conn *conn, const struct al_msg_commit *m,

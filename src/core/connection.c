@@ -83,7 +83,7 @@ bool ali_may_act(const struct ali_conn *conn, const struct ali_agent *agent)
     return conn->uid == agent->d.uid || conn->uid == 0;
 }
 
-/* ---- session frames ------------------------------------------------------------------------ */
+/* ---- session frames ---------------------------------------------------------------------- */
 
 int ali_handle_hello(struct al_node *node, struct ali_conn *conn, const struct al_msg_hello *m)
 {
@@ -142,7 +142,7 @@ int ali_handle_goodbye(struct al_node *node, struct ali_conn *conn, const struct
     return 0;
 }
 
-/* ---- dispatch ----------------------------------------------------------------------------- */
+/* ---- dispatch ---------------------------------------------------------------------------- */
 
 union any_message {
 #define ALI_H(lower) struct al_msg_##lower lower;

@@ -9,7 +9,7 @@
 #define DAYS_AHEAD  (9u * 366) /* a 29th of February is at most eight years away */
 #define FIELD_COUNT 5u
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 /* Takes a number of at most 4 digits from the text; false if none stands there. */
 static bool take_number(struct al_str *text, unsigned *ret_number)
@@ -143,7 +143,7 @@ int ali_cron_read(struct al_str text, struct ali_cron *ret_cron)
     return 0;
 }
 
-/* ---- reckoning ---------------------------------------------------------------------------- */
+/* ---- reckoning --------------------------------------------------------------------------- */
 
 /* Month and day of a day counted from 1 January 1970 (the civil calendar, without leap seconds). */
 static void civil(uint64_t days, unsigned *ret_month, unsigned *ret_day)

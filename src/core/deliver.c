@@ -13,7 +13,7 @@
 #define MISSES_MAX 8u    /* reads of one stream that may find nothing, one after another */
 #define AGE_MS     1000u /* a waiting level gains one priority per second: nothing starves */
 
-/* ---- ready lists -------------------------------------------------------------------------- */
+/* ---- ready lists ------------------------------------------------------------------------- */
 
 void ali_agent_dirty(struct al_node *node, ali_ref ref)
 {
@@ -99,7 +99,7 @@ static unsigned pick_level(const struct al_node *node, const struct ali_agent *a
     return best;
 }
 
-/* ---- pushing ------------------------------------------------------------------------------ */
+/* ---- pushing ----------------------------------------------------------------------------- */
 
 static bool has_credit(const struct al_node *node, const struct ali_agent *agent)
 {
@@ -318,7 +318,7 @@ void ali_push_volatile(struct al_node *node, ali_ref ref, const struct al_msg_pu
     ALI_SEND(node, to->inbox->v.conn, deliver, &deliver);
 }
 
-/* ---- leases ------------------------------------------------------------------------------- */
+/* ---- leases ------------------------------------------------------------------------------ */
 
 void ali_lease_start(struct al_node *node, ali_ref ref)
 {
@@ -444,7 +444,7 @@ void ali_stream_drop_volatile(struct al_node *node, ali_ref ref)
         ali_waiter_drop_stream(node, stream->d.id);
 }
 
-/* ---- reading a backlog back ---------------------------------------------------------------- */
+/* ---- reading a backlog back -------------------------------------------------------------- */
 
 /* Asks for the bodies of the stream's next messages. */
 static int plan_read(struct al_node *node, ali_ref ref, uint32_t want)
@@ -552,7 +552,7 @@ static int push_read(struct al_node *node, ali_ref ref, const struct al_event *e
     return 0;
 }
 
-/* ---- a receiver that came back -------------------------------------------------------------- */
+/* ---- a receiver that came back ----------------------------------------------------------- */
 
 /* What was on its way when the connection broke is lost to the receiver, though its leases hold. It
  * is sent again before anything new of its stream. */

@@ -19,7 +19,7 @@
 
 #define NACK_PAUSE_MAX_MS 1600u
 
-/* ---- what is missing ---------------------------------------------------------------------- */
+/* ---- what is missing --------------------------------------------------------------------- */
 
 static const struct ali_track *track_of(const struct al_node *node,
                                         const struct ali_channel *channel)
@@ -72,7 +72,7 @@ static void begin(struct al_node *node, ali_ref ref, uint64_t first)
     arm(node, ref);
 }
 
-/* ---- the buffer --------------------------------------------------------------------------- */
+/* ---- the buffer -------------------------------------------------------------------------- */
 
 static void unpark(struct al_node *node, struct ali_conn *conn, struct ali_gap *gap)
 {
@@ -160,7 +160,7 @@ int ali_gap_open(struct al_node *node, struct ali_conn *conn, const struct al_ms
     return 1;
 }
 
-/* ---- healing ------------------------------------------------------------------------------ */
+/* ---- healing ----------------------------------------------------------------------------- */
 
 /* Takes the first message of the buffer, or refuses it: it is answered. */
 static void take(struct al_node *node, struct ali_conn *conn, struct ali_gap *gap)
@@ -207,7 +207,7 @@ int ali_gap_advance(struct al_node *node, struct ali_conn *conn, uint32_t number
     return 0;
 }
 
-/* ---- the end of a gap that did not heal --------------------------------------------------- */
+/* ---- the end of a gap that did not heal -------------------------------------------------- */
 
 /* Gives up the first missing ones. 0 or -AL_E_NOMEM. */
 static int give_up(struct al_node *node, struct ali_conn *conn, struct ali_channel *channel,
@@ -320,7 +320,7 @@ int ali_gap_timer(struct al_node *node, ali_ref ref)
     return r;
 }
 
-/* ---- what a receiver misses --------------------------------------------------------------- */
+/* ---- what a receiver misses -------------------------------------------------------------- */
 
 int ali_handle_gap_nack(struct al_node *node, struct ali_conn *conn,
                         const struct al_msg_gap_nack *m)

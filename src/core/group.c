@@ -22,7 +22,7 @@ ali_ref ali_find_group(const struct al_node *node, struct al_str name)
     return agent == AL_REF_NONE ? AL_REF_NONE : ali_agent_at(node, agent)->v.group;
 }
 
-/* ---- adding and removing --------------------------------------------------------------------- */
+/* ---- adding and removing ----------------------------------------------------------------- */
 
 int ali_handle_group_add(struct al_node *node, struct ali_conn *conn,
                          const struct al_msg_group_add *m)
@@ -99,7 +99,7 @@ int ali_handle_group_remove(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- questions ------------------------------------------------------------------------------- */
+/* ---- questions --------------------------------------------------------------------------- */
 
 static void send_row(struct al_node *node, struct ali_conn *conn, uint32_t request, ali_ref ref)
 {
@@ -213,7 +213,7 @@ int ali_handle_group_members(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- history --------------------------------------------------------------------------------- */
+/* ---- history ----------------------------------------------------------------------------- */
 
 int ali_handle_group_history(struct al_node *node, struct ali_conn *conn,
                              const struct al_msg_group_history *m)

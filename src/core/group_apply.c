@@ -11,7 +11,7 @@
 
 #define OF_GROUP offsetof(struct ali_member, d.of_group)
 
-/* ---- finding, making, forgetting ------------------------------------------------------------ */
+/* ---- finding, making, forgetting --------------------------------------------------------- */
 
 ali_ref ali_find_group_id(const struct al_node *node, uint32_t id)
 {
@@ -117,7 +117,7 @@ void ali_member_forget(struct al_node *node, ali_ref ref)
     al_pool_put(&node->members, ref);
 }
 
-/* ---- the group ------------------------------------------------------------------------------ */
+/* ---- the group --------------------------------------------------------------------------- */
 
 int ali_prepare_group_add(struct al_node *node, const struct ali_rec_group_add *r)
 {
@@ -171,7 +171,7 @@ void ali_apply_group_remove(struct al_node *node, uint64_t lsn,
     al_pool_put(&node->groups, ref);
 }
 
-/* ---- messages ------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------- */
 
 /* The author's half of a post, as the record of an ordinary admission. */
 static struct ali_rec_publish admission_of(const struct ali_rec_group_post *r)
@@ -380,7 +380,7 @@ void ali_apply_group_post(struct al_node *node, uint64_t lsn, const struct ali_r
     }
 }
 
-/* ---- history -------------------------------------------------------------------------------- */
+/* ---- history ----------------------------------------------------------------------------- */
 
 int ali_prepare_group_trim(struct al_node *node, const struct ali_rec_group_trim *r)
 {
@@ -413,7 +413,7 @@ void ali_apply_group_trim(struct al_node *node, uint64_t lsn, const struct ali_r
         memmove(group->d.slices, slices + gone, group->d.slice_count * sizeof(*slices));
 }
 
-/* ---- carrying ------------------------------------------------------------------------------- */
+/* ---- carrying ---------------------------------------------------------------------------- */
 
 static bool runs_hold(const struct ali_runs *runs, uint64_t seq, uint64_t lsn)
 {

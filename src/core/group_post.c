@@ -6,7 +6,7 @@
 
 #define KIND_PREFIX "agentlink.group."
 
-/* ---- fan-out -------------------------------------------------------------------------------- */
+/* ---- fan-out ----------------------------------------------------------------------------- */
 
 static struct ali_stream *stream_of(const struct al_node *node, const struct ali_member *member)
 {
@@ -72,7 +72,7 @@ static int commit_post(struct al_node *node, ali_ref ref, struct ali_rec_group_p
     return r;
 }
 
-/* ---- messages ------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------- */
 
 int ali_group_check(const struct al_node *node, const struct ali_stream *stream,
                     const struct ali_rec_publish *record, uint32_t more)
@@ -130,7 +130,7 @@ int ali_group_admit(struct al_node *node, const struct ali_channel *channel,
     return 0;
 }
 
-/* ---- membership ----------------------------------------------------------------------------- */
+/* ---- membership -------------------------------------------------------------------------- */
 
 /* The envelope of a notice: who came or went, under an id that follows from its place. */
 static int put_notice(const struct al_node *node, const struct ali_group *group, bool joined,
@@ -273,7 +273,7 @@ int ali_handle_group_leave(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- the end at all members ------------------------------------------------------------------ */
+/* ---- the end at all members -------------------------------------------------------------- */
 
 /* The lowest sequence that some member has not finished with. */
 static uint64_t lowest_pending(const struct al_node *node, const struct ali_group *group)
@@ -414,7 +414,7 @@ void ali_group_settled(struct al_node *node, ali_ref ref)
             group->v.watch_count * sizeof(*group->v.watches));
 }
 
-/* ---- retention ------------------------------------------------------------------------------ */
+/* ---- retention --------------------------------------------------------------------------- */
 
 int ali_group_trim(struct al_node *node, ali_ref ref)
 {

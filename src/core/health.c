@@ -22,7 +22,7 @@ static const char *const alert_conditions[ALI_ALERT_COUNT] = {
     "the last start took more than 60 s until the node served",
     "a message was given out before an earlier one of its stream"};
 
-/* ---- figures ------------------------------------------------------------------------------- */
+/* ---- figures ----------------------------------------------------------------------------- */
 
 static uint32_t ppm(uint64_t part, uint64_t whole)
 {
@@ -55,7 +55,7 @@ void al_node_set_recovery_ms(struct al_node *node, uint64_t recovery_ms)
     node->v.health.recovery_ms = recovery_ms;
 }
 
-/* ---- alerts -------------------------------------------------------------------------------- */
+/* ---- alerts ------------------------------------------------------------------------------ */
 
 static void judge_alert(struct al_node *node, unsigned alert, bool holds, uint32_t hold_ms)
 {
@@ -77,7 +77,7 @@ static void judge_alert(struct al_node *node, unsigned alert, bool holds, uint32
     a->since_ms = node->v.now.wall_ms;
 }
 
-/* ---- components ----------------------------------------------------------------------------- */
+/* ---- components -------------------------------------------------------------------------- */
 
 static void judge_component(struct al_node *node, unsigned component, uint8_t state,
                             const char *reason)
@@ -143,7 +143,7 @@ int ali_health_timer(struct al_node *node)
     return 0;
 }
 
-/* ---- questions ------------------------------------------------------------------------------ */
+/* ---- questions --------------------------------------------------------------------------- */
 
 int ali_handle_health_get(struct al_node *node, struct ali_conn *conn,
                           const struct al_msg_health_get *m)

@@ -16,7 +16,7 @@
 #define ENTRY      sizeof(struct ali_kept)
 #define RETAIN_TAG 1u
 
-/* ---- entries -------------------------------------------------------------------------------- */
+/* ---- entries ----------------------------------------------------------------------------- */
 
 static uint32_t entry_count(const struct ali_history *history)
 {
@@ -141,8 +141,7 @@ static struct ali_history *history_make(struct al_node *node, ali_ref stream_ref
     return history;
 }
 
-/* ---- what an agent's streams keep -------------------------------------------------------------
- */
+/* ---- what an agent's streams keep -------------------------------------------------------- */
 
 int ali_prepare_retain_set(struct al_node *node, const struct ali_rec_retain_set *r)
 {
@@ -176,8 +175,7 @@ void ali_apply_retain_set(struct al_node *node, uint64_t lsn, const struct ali_r
     }
 }
 
-/* ---- keeping ----------------------------------------------------------------------------------
- */
+/* ---- keeping ----------------------------------------------------------------------------- */
 
 /* Takes the next entry of KEEP off: 1; 0 at the end; -AL_E_DAMAGED. */
 static int next_kept(struct al_str *entries, uint64_t *seq, uint64_t *ret_bytes)
@@ -281,8 +279,7 @@ void ali_apply_forget(struct al_node *node, uint64_t lsn, const struct ali_rec_f
     compact(history);
 }
 
-/* ---- carrying ---------------------------------------------------------------------------------
- */
+/* ---- carrying ---------------------------------------------------------------------------- */
 
 uint64_t ali_history_seq_of(const struct al_node *node, ali_ref stream_ref, uint64_t lsn,
                             uint64_t admitted_seq)
@@ -335,8 +332,7 @@ void ali_history_apply_carry(struct al_node *node, uint64_t lsn, const struct al
     ali_live_drop(node, r->old_lsn);
 }
 
-/* ---- snapshots --------------------------------------------------------------------------------
- */
+/* ---- snapshots --------------------------------------------------------------------------- */
 
 static int put_entries(const struct ali_history *history, struct al_buf *out)
 {

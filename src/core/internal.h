@@ -5,7 +5,7 @@
 #include "core/list.h"
 #include "core/state.h"
 
-/* ---- effects.c: output -------------------------------------------------------------------- */
+/* ---- effects.c: output ------------------------------------------------------------------- */
 
 /* Room for one more effect and `bytes` of data. 0 or -AL_E_NOMEM. */
 int ali_effects_room(struct al_node *node, size_t bytes);
@@ -46,7 +46,7 @@ void ali_send_fatal(struct al_node *node, struct ali_conn *conn, uint8_t about, 
 void ali_send_done(struct al_node *node, struct ali_conn *conn, uint32_t request, int error,
                    uint64_t count);
 
-/* ---- apply.c: decide → record → state ------------------------------------------------------ */
+/* ---- apply.c: decide → record → state ---------------------------------------------------- */
 
 /* Reserves memory, hands out the record, applies it. The record's references must be valid. 0, or
  * -AL_E_NOMEM: nothing happened. */
@@ -135,7 +135,7 @@ void ali_letter_link(struct al_node *node, ali_ref ref);
 /* with_body: the message's record is not needed any more either. */
 void ali_letter_remove(struct al_node *node, ali_ref ref, bool with_body);
 
-/* ---- live.c: how many records of a stretch of the journal still matter --------------------- */
+/* ---- live.c: how many records of a stretch of the journal still matter ------------------- */
 
 /* Makes sure that a record with this LSN can be counted. 0 or -AL_E_NOMEM. */
 int ali_live_reserve(struct al_node *node, uint64_t lsn);
@@ -146,7 +146,7 @@ void ali_live_add(struct al_node *node, uint64_t lsn);
 /* One reference less; there must be one. */
 void ali_live_drop(struct al_node *node, uint64_t lsn);
 
-/* ---- snapshot.c --------------------------------------------------------------------------- */
+/* ---- snapshot.c -------------------------------------------------------------------------- */
 
 /* To be called before the durable half of an object changes or goes: while a snapshot is taken,
  * its old form is kept. */
@@ -174,7 +174,7 @@ static inline void ali_fresh(struct al_node *node, struct ali_object *object)
     object->snapshot = node->v.snapshot.number;
 }
 
-/* ---- node.c: timers, volatile halves ------------------------------------------------------- */
+/* ---- node.c: timers, volatile halves ----------------------------------------------------- */
 
 /* A pseudo-random number below `below` (0: 0), from the injected seed. */
 uint32_t ali_random(struct al_node *node, uint32_t below);
@@ -189,7 +189,7 @@ void ali_timer_set(struct al_node *node, struct al_timer *timer, enum ali_timer_
 /* What is left until a wall-clock time, clamped to [0, original duration]. */
 uint64_t ali_remaining_ms(const struct al_node *node, uint64_t from_ms, uint64_t until_ms);
 
-/* ---- kind.c: registered kinds, their metrics ----------------------------------------------- */
+/* ---- kind.c: registered kinds, their metrics --------------------------------------------- */
 
 /* The metrics row of a kind, made if need be; UINT16_MAX: there is no room for another. */
 uint16_t ali_metric_find(struct al_node *node, struct al_str kind);
@@ -208,7 +208,7 @@ ali_ref ali_find_kind(const struct al_node *node, struct al_str name);
 bool ali_policy_is_valid(const struct al_policy *policy);
 bool ali_breaker_policy_is_valid(const struct al_breaker_policy *policy);
 
-/* ---- breaker.c ----------------------------------------------------------------------------- */
+/* ---- breaker.c --------------------------------------------------------------------------- */
 
 /* The head of the stream has an outcome: its attempt ended well, or not. */
 void ali_breaker_outcome(struct al_node *node, ali_ref stream, uint16_t kind, bool ok);
@@ -227,7 +227,7 @@ uint64_t ali_breaker_call_ms(const struct al_node *node, const struct ali_push *
 int ali_breaker_timer(struct al_node *node, ali_ref agent);
 void ali_breakers_free(struct al_node *node, struct ali_agent *agent);
 
-/* ---- health.c ------------------------------------------------------------------------------ */
+/* ---- health.c ---------------------------------------------------------------------------- */
 
 /* A message was given out behind a later one of its stream: our bug, and an alert. */
 void ali_health_order(struct al_node *node);
@@ -235,7 +235,7 @@ void ali_health_order(struct al_node *node);
 void ali_health_refused(struct al_node *node, int error);
 int ali_health_timer(struct al_node *node);
 
-/* ---- connection.c: hello, goodbye, dispatch of frames -------------------------------------- */
+/* ---- connection.c: hello, goodbye, dispatch of frames ------------------------------------ */
 
 /* Frees the memory of a connection, nothing else. */
 void ali_conn_free(struct al_node *node, struct ali_conn *conn);
@@ -251,7 +251,7 @@ int ali_conn_bytes(struct al_node *node, struct ali_conn *conn, struct al_str da
 /* True if this connection may act as the agent: its owner or root. */
 bool ali_may_act(const struct ali_conn *conn, const struct ali_agent *agent);
 
-/* ---- page.c: lists that are asked for page by page ------------------------------------------ */
+/* ---- page.c: lists that are asked for page by page --------------------------------------- */
 
 #define ALI_PAGE_ROWS_MAX 1000u /* of one list request */
 
@@ -280,7 +280,7 @@ static inline int ali_compare(struct al_str a, struct al_str b)
 /* Orders: the number of a stream, the name of an agent. */
 ali_before_fn ali_stream_by_number, ali_agent_by_name;
 
-/* ---- agent.c ------------------------------------------------------------------------------ */
+/* ---- agent.c ----------------------------------------------------------------------------- */
 
 /* The name without the namespace that goes without saying: "default/x" is "x". */
 struct al_str ali_name_normal(struct al_str name);
@@ -289,7 +289,7 @@ struct al_str ali_name_normal(struct al_str name);
 int ali_agent_get(struct al_node *node, const struct ali_conn *conn, struct al_str name,
                   bool create, ali_ref *ret_agent);
 
-/* ---- channel.c, publish.c ----------------------------------------------------------------- */
+/* ---- channel.c, publish.c ---------------------------------------------------------------- */
 
 /* Sends the receipts collected so far. */
 void ali_receipts_flush(struct al_node *node, struct ali_conn *conn);
@@ -314,7 +314,7 @@ uint32_t ali_send_end(struct al_node *node, uint64_t producer, const struct al_m
 bool ali_send_reply_part(struct al_node *node, uint64_t producer,
                          const struct al_msg_reply_part *part);
 
-/* ---- gaps.c ------------------------------------------------------------------------------- */
+/* ---- gaps.c ------------------------------------------------------------------------------ */
 
 /* A message came that is ahead of its channel: it is held and what is missing is asked for. 1: held
  * (or dropped: it will be asked for); -AL_E_SEQUENCE_GAP: to be refused. */
@@ -335,8 +335,7 @@ void ali_holes_free(struct al_node *node, struct ali_track *track);
 /* Frees what was prepared for the next GAP. */
 void ali_holes_deinit(struct al_node *node);
 
-/* ---- flow.c: what a stream needs while it has messages ----------------------------------------
- */
+/* ---- flow.c: what a stream needs while it has messages ----------------------------------- */
 
 /* The flow of every stream that has nothing pending. */
 extern const struct ali_flow ali_no_flow;
@@ -372,7 +371,7 @@ struct ali_trouble *ali_trouble_get(struct al_node *node, struct ali_stream *str
 /* The head has changed. */
 void ali_trouble_free(struct al_node *node, struct ali_stream *stream);
 
-/* ---- lanes.c: unordered streams ------------------------------------------------------------- */
+/* ---- lanes.c: unordered streams ---------------------------------------------------------- */
 
 /* The stream that a message of this stream goes to: a lane if it is unordered, otherwise itself. 0,
  * -AL_E_INBOX_FULL, -AL_E_LIMIT, -AL_E_NOMEM. */
@@ -393,7 +392,7 @@ void ali_lanes_init(struct al_node *node);
 void ali_lanes_count(struct al_node *node);
 void ali_lanes_start(struct al_node *node);
 
-/* ---- deliver.c ---------------------------------------------------------------------------- */
+/* ---- deliver.c --------------------------------------------------------------------------- */
 
 /* The stream has (or may have) something to push. */
 void ali_stream_ready(struct al_node *node, ali_ref ref);
@@ -434,7 +433,7 @@ void ali_push_drop(struct al_node *node, ali_ref stream);
  */
 void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, int code);
 
-/* ---- settle.c ----------------------------------------------------------------------------- */
+/* ---- settle.c ---------------------------------------------------------------------------- */
 
 /* Persists and answers the acks collected so far. 0 or -AL_E_NOMEM. */
 int ali_acks_flush(struct al_node *node);
@@ -459,7 +458,7 @@ int ali_message_dead(struct al_node *node, ali_ref stream, const struct ali_push
 int ali_stream_timer(struct al_node *node, ali_ref stream);
 int ali_mark_timer(struct al_node *node, ali_ref mark);
 
-/* ---- attach.c ----------------------------------------------------------------------------- */
+/* ---- attach.c ---------------------------------------------------------------------------- */
 
 /* The session of the agent is over: its heads failed with this code; 0: it left politely, nothing
  * failed. */
@@ -472,7 +471,7 @@ void ali_session_lost(struct al_node *node, struct ali_conn *conn);
 int ali_session_goodbye(struct al_node *node, struct ali_conn *conn, bool keep_leases);
 int ali_session_timer(struct al_node *node, ali_ref agent);
 
-/* ---- query.c, letters.c: answers that need records read back -------------------------------- */
+/* ---- query.c, letters.c: answers that need records read back ----------------------------- */
 
 /* Sends END of a message that has ended, with its stored response; 1 if it has not. `id`: under
  * which conn knows it, NULL: by its place. -AL_E_NOT_FOUND: there is no such message that conn may
@@ -503,13 +502,13 @@ void ali_letters_sort(struct al_node *node, struct ali_agent *agent, ali_before_
 void ali_letter_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
                      const struct al_event *event);
 
-/* ---- cancel.c ----------------------------------------------------------------------------- */
+/* ---- cancel.c ---------------------------------------------------------------------------- */
 
 /* The record of a message that is to be cancelled has been read. */
 void ali_cancel_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
                      const struct al_event *event);
 
-/* ---- schedule.c, apply_schedule.c ----------------------------------------------------------- */
+/* ---- schedule.c, apply_schedule.c -------------------------------------------------------- */
 
 #define ALI_OWN_EPOCH UINT32_MAX /* of producers that belong to the node */
 
@@ -528,7 +527,7 @@ int ali_schedule_load(struct al_node *node, const struct ali_rec_schedule_set *r
 /* 0, -AL_E_TOO_LARGE or -AL_E_INVALID: what a message may say (publish.c). */
 int ali_check_envelope(const struct al_node *node, const struct al_msg_envelope *envelope);
 
-/* ---- waiters.c: connections that wait for the end of somebody else's message ----------------- */
+/* ---- waiters.c: connections that wait for the end of somebody else's message ------------- */
 
 /* conn is told the end of that message, which is pending. 0, -AL_E_LIMIT, -AL_E_NOMEM. */
 int ali_waiter_add(struct al_node *node, struct ali_conn *conn, uint32_t stream, uint64_t seq,
@@ -541,7 +540,7 @@ void ali_waiter_move(struct al_node *node, uint32_t stream, uint64_t old_seq, ui
 void ali_waiter_leave(struct al_node *node, struct ali_conn *conn);
 void ali_waiter_drop_stream(struct al_node *node, uint32_t stream);
 
-/* ---- kv.c, commit.c: an agent's own state, and commits -------------------------------------- */
+/* ---- kv.c, commit.c: an agent's own state, and commits ----------------------------------- */
 
 /* The value of that key, AL_REF_NONE. */
 ali_ref ali_find_value(const struct al_node *node, ali_ref agent, struct al_str key);
@@ -592,7 +591,7 @@ int ali_stream_get(struct al_node *node, const struct ali_conn *conn,
                    const struct al_msg_channel_open *m, ali_ref *ret_stream);
 /* The connection holds the producer from here on. */
 void ali_producer_take(struct al_node *node, struct ali_conn *conn, ali_ref ref);
-/* ---- group.c, group_apply.c, group_post.c ---------------------------------------------------- */
+/* ---- group.c, group_apply.c, group_post.c ------------------------------------------------ */
 
 /* The group of that name, AL_REF_NONE; namespace "default" may stand in the name. */
 ali_ref ali_find_group(const struct al_node *node, struct al_str name);
@@ -656,7 +655,7 @@ int ali_group_trim(struct al_node *node, ali_ref group);
 void ali_group_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
                     const struct al_event *event);
 
-/* ---- history.c, replay.c: what has ended well and is kept ------------------------------------ */
+/* ---- history.c, replay.c: what has ended well and is kept -------------------------------- */
 
 struct ali_item_agent;
 struct ali_item_history;
@@ -703,12 +702,12 @@ int ali_retain_load(struct al_node *node, struct al_str body);
 void ali_replay_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
                      const struct al_event *event);
 
-/* ---- sweep.c ------------------------------------------------------------------------------ */
+/* ---- sweep.c ----------------------------------------------------------------------------- */
 
 /* Looks at some producers and streams, and arms its timer again. 0 or -AL_E_NOMEM. */
 int ali_sweep(struct al_node *node);
 
-/* ---- carry.c ------------------------------------------------------------------------------ */
+/* ---- carry.c ----------------------------------------------------------------------------- */
 
 /* Persists those of the event's records again that the state still refers to. 0, -AL_E_NOMEM,
  * -AL_E_DAMAGED. */
@@ -720,7 +719,7 @@ int ali_unwrap_message(const struct al_record_view *view, struct ali_rec_publish
 /* The payload of a record of that type, also if it was carried. 0 or -AL_E_DAMAGED. */
 int ali_unwrap(const struct al_record_view *view, unsigned type, struct al_str *ret_payload);
 
-/* ---- handlers of frames: 0, -AL_E_NOMEM, -AL_E_DAMAGED; everything else is answered -------- */
+/* ---- handlers of frames: 0, -AL_E_NOMEM, -AL_E_DAMAGED; everything else is answered ------ */
 
 /* clang-format off */
 #define ALI_HANDLED(H)                                                                             \

@@ -13,7 +13,7 @@
 #include "crypto/hash.h"
 #include <assert.h>
 
-/* ---- finding ------------------------------------------------------------------------------ */
+/* ---- finding ----------------------------------------------------------------------------- */
 
 static uint64_t key_hash(const void *ctx, const void *entry)
 {
@@ -75,7 +75,7 @@ struct ali_key *ali_find_key_of(const struct al_node *node, uint32_t stream, uin
     return ref == AL_REF_NONE ? NULL : key_at(node, ref);
 }
 
-/* ---- the ring ----------------------------------------------------------------------------- */
+/* ---- the ring ---------------------------------------------------------------------------- */
 
 int ali_keys_reserve(struct al_node *node)
 {
@@ -130,7 +130,7 @@ struct ali_key *ali_keys_add(struct al_node *node, const uint8_t key[16], uint32
     return entry;
 }
 
-/* ---- what becomes of the message ------------------------------------------------------------ */
+/* ---- what becomes of the message --------------------------------------------------------- */
 
 void ali_key_open(struct al_node *node, const struct ali_key *key)
 {
@@ -191,7 +191,7 @@ void ali_key_carried(struct al_node *node, struct ali_key *key, uint64_t lsn)
     key->lsn = lsn;
 }
 
-/* ---- digests ------------------------------------------------------------------------------ */
+/* ---- digests ----------------------------------------------------------------------------- */
 
 void ali_key_digest(uint32_t sender, struct al_str key, uint8_t ret_digest[16])
 {

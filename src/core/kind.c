@@ -10,7 +10,7 @@
 #define METRICS_MAX   1024u
 #define METRICS_KNOWN 4096u /* kinds with terms of their own get a row beyond the limit */
 
-/* ---- terms -------------------------------------------------------------------------------- */
+/* ---- terms ------------------------------------------------------------------------------- */
 
 bool ali_policy_is_valid(const struct al_policy *policy)
 {
@@ -76,7 +76,7 @@ static void refresh_terms(struct al_node *node)
     }
 }
 
-/* ---- metrics ------------------------------------------------------------------------------- */
+/* ---- metrics ----------------------------------------------------------------------------- */
 
 static const uint32_t latency_bounds_ms[AL_LATENCY_BUCKETS - 1] = {
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000};
@@ -125,7 +125,7 @@ uint16_t ali_metric_find(struct al_node *node, struct al_str kind)
     return (uint16_t)node->v.metric_count++;
 }
 
-/* ---- registration: records and items -------------------------------------------------------- */
+/* ---- registration: records and items ----------------------------------------------------- */
 
 /* The settings of a kind stand under the same names in message, record, item and row. */
 #define SETTINGS(kind)                                                                            \
@@ -250,7 +250,7 @@ int ali_load_kind(struct al_node *node, const struct ali_item_kind *item)
     return r;
 }
 
-/* ---- frames --------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------------ */
 
 int ali_handle_kind_set(struct al_node *node, struct ali_conn *conn,
                         const struct al_msg_kind_set *m)

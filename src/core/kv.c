@@ -7,7 +7,7 @@
 
 #define OF_AGENT offsetof(struct ali_kv, d.link)
 
-/* ---- finding ------------------------------------------------------------------------------ */
+/* ---- finding ----------------------------------------------------------------------------- */
 
 struct wanted {
     const struct al_node *node;
@@ -40,7 +40,7 @@ ali_ref ali_find_value(const struct al_node *node, ali_ref agent, struct al_str 
     return al_index_find(&node->value_keys, value_hash(node, agent, key), value_is, &want);
 }
 
-/* ---- records ------------------------------------------------------------------------------ */
+/* ---- records ----------------------------------------------------------------------------- */
 
 int ali_prepare_kv_set(struct al_node *node, const struct ali_rec_kv_set *r)
 {
@@ -139,7 +139,7 @@ void ali_values_deinit(struct al_node *node)
     al_alloc_free(&node->alloc, node->v.prepared_value, node->v.prepared_value_size);
 }
 
-/* ---- questions ---------------------------------------------------------------------------- */
+/* ---- questions --------------------------------------------------------------------------- */
 
 static void send_row(struct al_node *node, const struct ali_conn *conn, uint32_t request,
                      const struct ali_kv *value)

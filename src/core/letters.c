@@ -3,7 +3,7 @@
 
 #define LETTER_LINK offsetof(struct ali_letter, d.link)
 
-/* ---- order --------------------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------------------------------- */
 
 bool ali_letter_by_position(const struct al_node *node, ali_ref a, ali_ref b)
 {
@@ -66,7 +66,7 @@ void ali_letters_sort(struct al_node *node, struct ali_agent *agent, ali_before_
     }
 }
 
-/* ---- browsing ------------------------------------------------------------------------------ */
+/* ---- browsing ---------------------------------------------------------------------------- */
 
 static void fill_row(const struct al_node *node, ali_ref ref, struct al_msg_dlq_row *row)
 {
@@ -318,7 +318,7 @@ int ali_handle_dlq_purge(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- the log ------------------------------------------------------------------------------- */
+/* ---- the log ----------------------------------------------------------------------------- */
 
 void ali_letter_log_turn(struct al_node *node)
 {

@@ -494,7 +494,7 @@ int al_node_load(struct al_node *node, struct al_str item)
     return r == 0 && item.p[0] == ALI_PART_TRACK ? ali_gap_load(node, body) : r;
 }
 
-/* ---- what is derived ------------------------------------------------------------------------ */
+/* ---- what is derived --------------------------------------------------------------------- */
 
 static int count_stream(struct al_node *node, ali_ref ref)
 {

@@ -2,7 +2,7 @@
 #include "core/internal.h"
 #include <assert.h>
 
-/* ---- receipts ----------------------------------------------------------------------------- */
+/* ---- receipts ---------------------------------------------------------------------------- */
 
 void ali_receipts_flush(struct al_node *node, struct ali_conn *conn)
 {
@@ -53,7 +53,7 @@ void ali_refuse(struct al_node *node, struct ali_conn *conn, const struct al_msg
     ALI_SEND(node, conn->number, refused, &refused);
 }
 
-/* ---- recognition -------------------------------------------------------------------------- */
+/* ---- recognition ------------------------------------------------------------------------- */
 
 /* The place that a message taken earlier has, as far as it is still known. */
 static void first_place_of(const struct al_node *node, const struct ali_track *track, uint64_t pseq,
@@ -130,7 +130,7 @@ static int find_earlier(const struct al_node *node, const struct ali_stream *str
     return 1;
 }
 
-/* ---- admission ---------------------------------------------------------------------------- */
+/* ---- admission --------------------------------------------------------------------------- */
 
 int ali_check_envelope(const struct al_node *node, const struct al_msg_envelope *envelope)
 {
@@ -420,7 +420,7 @@ int ali_handle_publish(struct al_node *node, struct ali_conn *conn, const struct
     return channel->gap != AL_REF_NONE && r <= 0 ? ali_gap_advance(node, conn, m->channel) : 0;
 }
 
-/* ---- messages of a commit ------------------------------------------------------------------ */
+/* ---- messages of a commit ---------------------------------------------------------------- */
 
 /* The record of a message of a commit. */
 static struct ali_rec_publish record_of(const struct al_node *node,
@@ -506,7 +506,7 @@ int ali_send_part(struct al_node *node, struct ali_send_part *part, uint64_t pro
     return 0;
 }
 
-/* ---- scheduled messages -------------------------------------------------------------------- */
+/* ---- scheduled messages ------------------------------------------------------------------ */
 
 int ali_delayed_due(struct al_node *node, ali_ref ref)
 {
@@ -532,7 +532,7 @@ int ali_delayed_due(struct al_node *node, ali_ref ref)
     return 0;
 }
 
-/* ---- notices ------------------------------------------------------------------------------- */
+/* ---- notices ----------------------------------------------------------------------------- */
 
 /* The connection that the producer is on; NULL: its sender asks with END_WATCH when it is back. */
 static const struct ali_conn *conn_of(const struct al_node *node, uint64_t producer)

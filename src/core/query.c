@@ -4,7 +4,7 @@
  * them waits for the record to be read back. */
 #include "core/internal.h"
 
-/* ---- delivery records ---------------------------------------------------------------------- */
+/* ---- delivery records -------------------------------------------------------------------- */
 
 static bool is_kept(const struct al_node *node, const struct ali_ended *ended)
 {
@@ -178,7 +178,7 @@ int ali_handle_record_get(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- ends ---------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------- */
 
 int ali_key_tell(struct al_node *node, struct ali_conn *conn, const struct ali_key *key,
                  const struct al_id *id)
@@ -377,7 +377,7 @@ int ali_query_read_done(struct al_node *node, const struct ali_read *read,
     return 0;
 }
 
-/* ---- status and metrics -------------------------------------------------------------------- */
+/* ---- status and metrics ------------------------------------------------------------------ */
 
 /* An optional field of figures; returns its end. */
 static uint8_t *put_figures(uint8_t *at, uint16_t tag, const uint64_t *figures, uint16_t count)

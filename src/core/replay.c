@@ -4,8 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-/* ---- keeping ----------------------------------------------------------------------------------
- */
+/* ---- keeping ----------------------------------------------------------------------------- */
 
 /* True if the stream keeps what ends well. A group has a history of its own. */
 static bool keeps(const struct al_node *node, const struct ali_stream *stream)
@@ -77,8 +76,7 @@ int ali_history_trim(struct al_node *node, ali_ref ref)
     return old ? ali_commit(node, ALI_REC_FORGET, &record) : 0;
 }
 
-/* ---- limits -----------------------------------------------------------------------------------
- */
+/* ---- limits ------------------------------------------------------------------------------ */
 
 int ali_retain_commit(struct al_node *node, uint32_t agent, const struct al_retain *retain)
 {
@@ -110,8 +108,7 @@ int ali_handle_retain_set(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- what is kept -----------------------------------------------------------------------------
- */
+/* ---- what is kept ------------------------------------------------------------------------ */
 
 /* Messages of the history that have ended: all but what a crash left at its end. */
 static uint32_t ended_count(const struct ali_stream *stream, const struct ali_history *history,
@@ -217,8 +214,7 @@ int ali_handle_history_list(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- replay -----------------------------------------------------------------------------------
- */
+/* ---- replay ------------------------------------------------------------------------------ */
 
 /* The stream to be replayed: it must go to an agent of this connection's user. */
 static int get_stream(struct al_node *node, const struct ali_conn *conn,

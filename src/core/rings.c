@@ -2,7 +2,7 @@
 #include "core/internal.h"
 #include "crypto/hash.h"
 
-/* ---- recent message ids ------------------------------------------------------------------- */
+/* ---- recent message ids ------------------------------------------------------------------ */
 
 static uint64_t id_hash(const void *ctx, const void *entry)
 {
@@ -42,7 +42,7 @@ struct ali_recent_id *ali_ids_add(struct al_node *node, const struct al_id *id)
     return entry;
 }
 
-/* ---- finished deliveries ------------------------------------------------------------------ */
+/* ---- finished deliveries ----------------------------------------------------------------- */
 
 static uint64_t ended_hash(const void *ctx, const void *entry)
 {

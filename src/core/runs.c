@@ -243,7 +243,7 @@ bool ali_runs_find(const struct ali_runs *runs, uint64_t lsn, struct ali_cursor 
     return false;
 }
 
-/* ---- moving ------------------------------------------------------------------------------- */
+/* ---- moving ------------------------------------------------------------------------------ */
 
 /* A moved entry changes its own difference and the one behind it, which may grow from one byte to
  * DELTA_MAX each. */

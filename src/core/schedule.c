@@ -7,7 +7,7 @@
 #include "core/cron.h"
 #include "core/internal.h"
 
-/* ---- firing ------------------------------------------------------------------------------- */
+/* ---- firing ------------------------------------------------------------------------------ */
 
 /* Wall clock of the last firing, 0: none yet. */
 static uint64_t last_ms(const struct al_node *node, const struct ali_schedule *schedule)
@@ -148,7 +148,7 @@ void ali_schedules_start(struct al_node *node)
             arm(node, ref, 0);
 }
 
-/* ---- setting ------------------------------------------------------------------------------ */
+/* ---- setting ----------------------------------------------------------------------------- */
 
 static int check_text(const struct al_node *node, const struct al_msg_schedule_set *m)
 {
@@ -265,7 +265,7 @@ int ali_handle_schedule_remove(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* ---- listing ------------------------------------------------------------------------------ */
+/* ---- listing ----------------------------------------------------------------------------- */
 
 static struct al_str agent_name(const struct al_node *node, ali_ref ref)
 {

@@ -6,7 +6,7 @@
 #include "core/internal.h"
 #include <assert.h>
 
-/* ---- acks --------------------------------------------------------------------------------- */
+/* ---- acks -------------------------------------------------------------------------------- */
 
 int ali_acks_flush(struct al_node *node)
 {
@@ -329,7 +329,7 @@ int ali_handle_ack(struct al_node *node, struct ali_conn *conn, const struct al_
     return 0;
 }
 
-/* ---- acks of a commit ---------------------------------------------------------------------- */
+/* ---- acks of a commit -------------------------------------------------------------------- */
 
 int ali_ack_part_check(struct al_node *node, struct ali_conn *conn, ali_ref agent,
                        const struct al_msg_ack *m, uint32_t before)
@@ -352,7 +352,7 @@ int ali_ack_part(struct al_node *node, struct ali_conn *conn, const struct al_ms
     return ack_in_detail(node, conn, ali_find_stream(node, m->stream), m);
 }
 
-/* ---- failed attempts ----------------------------------------------------------------------- */
+/* ---- failed attempts --------------------------------------------------------------------- */
 
 /* min(base · factor^(n−1), cap) ± 20 %. */
 static uint64_t retry_delay_ms(struct al_node *node, const struct al_policy *policy,
@@ -612,7 +612,7 @@ int ali_mark_timer(struct al_node *node, ali_ref ref)
     return expire(node, mark);
 }
 
-/* ---- NACK, EXTEND, SETTLE ------------------------------------------------------------------ */
+/* ---- NACK, EXTEND, SETTLE ---------------------------------------------------------------- */
 
 static int nack(struct al_node *node, struct place place, uint32_t retry_after_ms,
                 struct al_str reason)

@@ -8,7 +8,7 @@
 #include "core/items.h"
 #include "crypto/hash.h"
 
-/* ---- objects to items ---------------------------------------------------------------------- */
+/* ---- objects to items -------------------------------------------------------------------- */
 
 static int put_meta(const struct al_node *node, uint64_t live_base, struct al_buf *out)
 {
@@ -299,7 +299,7 @@ static int put_member(const struct al_node *node, const struct ali_member *membe
     return ali_put_item_member(out, &item);
 }
 
-/* ---- parts --------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------- */
 
 /* The pool of a part, NULL if it is not kept in one. */
 static const struct al_pool *pool_of(const struct al_node *node, unsigned part)
@@ -389,7 +389,7 @@ static int put_object(const struct al_node *node, unsigned part, uint64_t number
     }
 }
 
-/* ---- taking one ---------------------------------------------------------------------------- */
+/* ---- taking one -------------------------------------------------------------------------- */
 
 int al_node_snapshot_begin(struct al_node *node, uint64_t *ret_lsn)
 {
@@ -582,7 +582,7 @@ void al_node_snapshot_abort(struct al_node *node)
         al_buf_deinit(&node->v.snapshot.early[part]);
 }
 
-/* ---- the state hash ------------------------------------------------------------------------ */
+/* ---- the state hash ---------------------------------------------------------------------- */
 
 /* Objects count in any order, ring entries in theirs: their number is hashed with them. */
 static uint64_t add_hash(uint64_t sum, uint64_t number, struct al_buf *item)

@@ -68,7 +68,7 @@ void ali_workflows_deinit(struct al_node *node)
     al_alloc_free(&node->alloc, flows->prepared_name, flows->prepared_size);
 }
 
-/* ---- finding ------------------------------------------------------------------------------ */
+/* ---- finding ----------------------------------------------------------------------------- */
 
 struct wanted {
     const struct al_node *node;
@@ -130,7 +130,7 @@ static ali_ref find_tag(const struct al_node *node, ali_ref stream, uint64_t key
                : al_index_find(&node->flows.tag_keys, ali_hash_pair(stream, key), tag_is, &want);
 }
 
-/* ---- the runs of a stream ------------------------------------------------------------------ */
+/* ---- the runs of a stream ---------------------------------------------------------------- */
 
 /* Those that are not over; NULL: none. */
 static struct ali_number_run *runs_of(const struct ali_numbering *numbering, uint32_t *ret_count)
@@ -252,7 +252,7 @@ uint32_t ali_number_of_delayed(const struct al_node *node, uint64_t delayed)
     return tag == AL_REF_NONE ? 0 : tag_at(node, tag)->d.number;
 }
 
-/* ---- ends ---------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------- */
 
 static void set_state(struct al_node *node, uint64_t id, uint32_t number, unsigned state)
 {
@@ -320,7 +320,7 @@ uint32_t ali_number_end(struct al_node *node, ali_ref stream_ref, uint64_t seq, 
     return number;
 }
 
-/* ---- messages that are in no stream --------------------------------------------------------- */
+/* ---- messages that are in no stream ------------------------------------------------------ */
 
 static int reserve_tag(struct al_node *node)
 {
@@ -401,7 +401,7 @@ void ali_numbering_remove(struct al_node *node, ali_ref stream_ref)
     stream->d.numbering = AL_REF_NONE;
 }
 
-/* ---- records -------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 
 static struct ali_rec_publish plain(const struct ali_rec_numbered *r)
 {

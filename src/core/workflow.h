@@ -103,7 +103,7 @@ ali_ref ali_find_workflow_name(const struct al_node *node, struct al_str space, 
 void ali_workflows_init(struct al_node *node);
 void ali_workflows_deinit(struct al_node *node);
 
-/* ---- numbers.c: what has become of the numbers of one workflow ------------------------------ */
+/* ---- numbers.c: what has become of the numbers of one workflow --------------------------- */
 
 /* Room for the block of the next number. 0 or -AL_E_NOMEM. */
 int ali_numbers_reserve(struct al_node *node, struct ali_workflow *workflow);
@@ -123,7 +123,7 @@ void ali_numbers_count(const struct ali_workflow *workflow, uint64_t counts[ALI_
 bool ali_numbers_next(const struct ali_workflow *workflow, uint64_t *first, uint64_t *ret_last,
                       unsigned *ret_state);
 
-/* ---- workflow.c: the fold ------------------------------------------------------------------- */
+/* ---- workflow.c: the fold ---------------------------------------------------------------- */
 
 /* The message at this place is about to end in this state of a delivery record: so does its number.
  * Returns it, 0: it has none. To be called while the message is still in its stream. */
@@ -151,7 +151,7 @@ void ali_number_tag_drop(struct al_node *node, ali_ref stream, uint64_t key);
 /* The stream goes: what was pending counts as cancelled. */
 void ali_numbering_remove(struct al_node *node, ali_ref stream);
 
-/* ---- workflow_items.c: snapshots ------------------------------------------------------------ */
+/* ---- workflow_items.c: snapshots --------------------------------------------------------- */
 
 /* Items, and back: 0, -AL_E_NOMEM, -AL_E_DAMAGED. */
 struct ali_item_workflow;
@@ -172,7 +172,7 @@ int ali_ended_put(const struct ali_ended *ended, const struct ali_item_ended *it
                   struct al_buf *out);
 int ali_ended_load(struct al_node *node, struct al_str body);
 
-/* ---- workflow_live.c: what live traffic does with it ---------------------------------------- */
+/* ---- workflow_live.c: what live traffic does with it ------------------------------------- */
 
 /* Before a message with this envelope is admitted from that agent: finds its workflow, begins it if
  * it is new. *ret_workflow is 0 if the message gets no number. 0, -AL_E_TOO_LARGE,

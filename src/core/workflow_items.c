@@ -7,7 +7,7 @@
 #define BLOCK_SIZE (4u + 8u * ALI_BLOCK_PLANES * ALI_BLOCK_NUMBERS / 64u)
 #define NUMBER_TAG 1u /* behind an ENDED item: u32 number in its workflow */
 
-/* ---- workflows ----------------------------------------------------------------------------- */
+/* ---- workflows --------------------------------------------------------------------------- */
 
 static int put_blocks(const struct ali_workflow *workflow, struct al_buf *out)
 {
@@ -110,7 +110,7 @@ int ali_workflow_load(struct al_node *node, const struct ali_item_workflow *item
     return load_blocks(node, workflow, item->blocks);
 }
 
-/* ---- the messages of streams ---------------------------------------------------------------- */
+/* ---- the messages of streams ------------------------------------------------------------- */
 
 int ali_numbering_put(const struct al_node *node, const struct ali_numbering *numbering,
                       struct al_buf *out)
@@ -182,8 +182,7 @@ int ali_numbering_load(struct al_node *node, const struct ali_item_numbering *it
     return load_runs(node, ali_stream_at(node, stream), numbering, item->runs);
 }
 
-/* ---- messages in no stream --------------------------------------------------------------------
- */
+/* ---- messages in no stream --------------------------------------------------------------- */
 
 int ali_number_tag_put(const struct al_node *node, const struct ali_number_tag *tag,
                        struct al_buf *out)
@@ -211,8 +210,7 @@ int ali_number_tag_load(struct al_node *node, const struct ali_item_number_tag *
     return 0;
 }
 
-/* ---- finished deliveries -----------------------------------------------------------------------
- */
+/* ---- finished deliveries ----------------------------------------------------------------- */
 
 int ali_ended_put(const struct ali_ended *ended, const struct ali_item_ended *item,
                   struct al_buf *out)

@@ -378,7 +378,7 @@
     U64(latency_sum_ms, "admission to end, summed over success and failure") \
     STR(kind, "kind; empty: messages without one")
 
-/* ---- taking back -------------------------------------------------------------------------- */
+/* ---- taking back ------------------------------------------------------------------------- */
 #define AL_FIELDS_CANCEL(U8, U16, U32, U64, ID, STR, BYTES)                   \
     U32(request, "number chosen by the client; answer: DONE")                 \
     ID(message_id, "a message of this user, or zero: by stream and sequence") \
@@ -444,7 +444,7 @@
     U64(waiting, "messages that wait for the agent")                                        \
     STR(agent, "the destination")                                                           \
     STR(kind, "kind whose own breaker it is; empty: the agent's")
-/* ---- commits and an agent's own state ----------------------------------------------------- */
+/* ---- commits and an agent's own state ---------------------------------------------------- */
 #define AL_FIELDS_COMMIT(U8, U16, U32, U64, ID, STR, BYTES)                  \
     U32(request, "number chosen by the client; answer: COMMITTED")           \
     U64(producer, "the client's producer, which numbers its commits")        \
@@ -487,7 +487,7 @@
     STR(key, "the key")                                     \
     BYTES(value, "its value")
 
-/* ---- key figures, health and alerts ------------------------------------------------------- */
+/* ---- key figures, health and alerts ------------------------------------------------------ */
 #define AL_FIELDS_HEALTH_GET(U8, U16, U32, U64, ID, STR, BYTES) \
     U32(request, "number chosen by the client; answers: FIGURES, HEALTH_ROW …, ALERT_ROW …, DONE")
 #define AL_FIELDS_FIGURES(U8, U16, U32, U64, ID, STR, BYTES)                                   \
@@ -514,7 +514,7 @@
     STR(alert, "delivery_rate, recovery_time, ordering_violation")                       \
     STR(condition, "when it fires")
 
-/* ---- schedules ---------------------------------------------------------------------------- */
+/* ---- schedules --------------------------------------------------------------------------- */
 #define AL_FIELDS_SCHEDULE_SET(U8, U16, U32, U64, ID, STR, BYTES)    \
     U32(request, "number chosen by the client; answer: DONE")        \
     U8(flags, "1: replace one of this name")                         \

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- state as text ------------------------------------------------------------------------- */
+/* ---- state as text ----------------------------------------------------------------------- */
 
 static int add_text(void *ctx, const struct al_state_value *value)
 {
@@ -26,7 +26,7 @@ static void assert_state(struct al_client *client, const char *agent, const char
     assert_string_equal(text, want);
 }
 
-/* ---- one commit ---------------------------------------------------------------------------- */
+/* ---- one commit -------------------------------------------------------------------------- */
 
 static void test_all_of_it(void **state)
 {
@@ -302,7 +302,7 @@ static void test_dropped(void **state)
     bus_close(client);
 }
 
-/* ---- handlers ------------------------------------------------------------------------------ */
+/* ---- handlers ---------------------------------------------------------------------------- */
 
 #define WORK 60
 

@@ -33,7 +33,7 @@ static struct al_request *start(struct al_client *client, const char *to, const 
     return request;
 }
 
-/* ---- many at once ------------------------------------------------------------------------- */
+/* ---- many at once ------------------------------------------------------------------------ */
 
 static void test_waits_in_any_order(void **state)
 {
@@ -127,7 +127,7 @@ static void test_calls_back(void **state)
     bus_close(asker);
 }
 
-/* ---- deadlines and refusals --------------------------------------------------------------- */
+/* ---- deadlines and refusals -------------------------------------------------------------- */
 
 static int finished(struct al_request *request)
 {
@@ -200,7 +200,7 @@ static void test_refused_at_once(void **state)
     bus_close(asker); /* frees those that are left */
 }
 
-/* ---- taking back -------------------------------------------------------------------------- */
+/* ---- taking back ------------------------------------------------------------------------- */
 
 static void test_cancel(void **state)
 {
@@ -252,7 +252,7 @@ static void test_cancel_unsent(void **state)
     ok(al_client_close(asker, 0) == -AL_ERR_UNKNOWN_OUTCOME ? 0 : -1);
 }
 
-/* ---- replies in parts --------------------------------------------------------------------- */
+/* ---- replies in parts -------------------------------------------------------------------- */
 
 static struct al_request *start_in_parts(struct al_client *client, const char *text)
 {
@@ -426,7 +426,7 @@ static void test_parts_survive_a_restart(void **state)
     bus_close(asker);
 }
 
-/* ---- requests to a group ------------------------------------------------------------------ */
+/* ---- requests to a group ----------------------------------------------------------------- */
 
 /* A client that receives for a member of group:team. */
 static struct al_client *member(const struct bus *bus, const char *agent)
@@ -564,7 +564,7 @@ static void test_quorum_over_a_restart(void **state)
     bus_close(asking.client);
 }
 
-/* ---- nodes that go away ------------------------------------------------------------------- */
+/* ---- nodes that go away ------------------------------------------------------------------ */
 
 static void test_survives_a_restart(void **state)
 {

@@ -15,7 +15,7 @@ static uint64_t wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* ---- sending and receiving ---------------------------------------------------------------- */
+/* ---- sending and receiving --------------------------------------------------------------- */
 
 static void test_send_receive(void **state)
 {
@@ -261,7 +261,7 @@ static void test_delayed(void **state)
     bus_close(client);
 }
 
-/* ---- errors ------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------ */
 
 static void test_refusals(void **state)
 {
@@ -382,7 +382,7 @@ static void test_inbox_full_retry(void **state)
     bus_close(receiver);
 }
 
-/* ---- ends and requests -------------------------------------------------------------------- */
+/* ---- ends and requests ------------------------------------------------------------------- */
 
 static int echo(void *ctx, struct al_delivery *d)
 {
@@ -451,7 +451,7 @@ static void test_request_cached(void **state)
     bus_close(asker);
 }
 
-/* ---- handlers ----------------------------------------------------------------------------- */
+/* ---- handlers ---------------------------------------------------------------------------- */
 
 struct work {
     pthread_mutex_t lock;
@@ -621,7 +621,7 @@ static void test_acked_by_another_thread(void **state)
     bus_close(queue.client);
 }
 
-/* ---- descriptors and threads -------------------------------------------------------------- */
+/* ---- descriptors and threads ------------------------------------------------------------- */
 
 static void test_pollable(void **state)
 {

@@ -168,7 +168,7 @@ static void converse(const struct bus *bus, struct side sides[3])
     assert_agree(sides);
 }
 
-/* ---- policies ----------------------------------------------------------------------------- */
+/* ---- policies ---------------------------------------------------------------------------- */
 
 static void test_one_after_the_other(void **state)
 {
@@ -203,7 +203,7 @@ static void test_a_free_conversation(void **state)
     assert_non_null(strstr(sides[0].log, "bob:on ann"));
 }
 
-/* ---- what goes wrong ------------------------------------------------------------------------ */
+/* ---- what goes wrong --------------------------------------------------------------------- */
 
 static void test_what_is_said_twice_counts_once(void **state)
 {

@@ -34,7 +34,7 @@ static void ack(struct al_delivery *delivery)
     ok(al_ack(delivery, NULL));
 }
 
-/* ---- posts -------------------------------------------------------------------------------- */
+/* ---- posts ------------------------------------------------------------------------------- */
 
 static void test_one_order_for_all_members(void **state)
 {
@@ -132,7 +132,7 @@ static void test_a_dead_letter_is_fetched_from_the_history(void **state)
     bus_close(client);
 }
 
-/* ---- members ------------------------------------------------------------------------------ */
+/* ---- members ----------------------------------------------------------------------------- */
 
 struct roster {
     unsigned count;
@@ -211,7 +211,7 @@ static void test_refusals_say_what_and_where(void **state)
     bus_close(client);
 }
 
-/* ---- groups ------------------------------------------------------------------------------- */
+/* ---- groups ------------------------------------------------------------------------------ */
 
 static int note_group(void *ctx, const struct al_group_info *info)
 {
@@ -238,7 +238,7 @@ static void test_groups_are_listed_and_removed(void **state)
     bus_close(client);
 }
 
-/* ---- history and proof ---------------------------------------------------------------------- */
+/* ---- history and proof ------------------------------------------------------------------- */
 
 static int note_entry(void *ctx, const struct al_group_entry *entry)
 {

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- retries and leases ------------------------------------------------------------------- */
+/* ---- retries and leases ------------------------------------------------------------------ */
 
 static void test_nack(void **state)
 {
@@ -216,7 +216,7 @@ static void test_keep_leases(void **state)
     bus_close(client);
 }
 
-/* ---- several clients, and clients that die ------------------------------------------------ */
+/* ---- several clients, and clients that die ----------------------------------------------- */
 
 static void test_attach_conflict(void **state)
 {
@@ -286,7 +286,7 @@ static void test_close_gives_back(void **state)
     bus_close(client);
 }
 
-/* ---- administration ----------------------------------------------------------------------- */
+/* ---- administration ---------------------------------------------------------------------- */
 
 static int count_agent(void *ctx, const struct al_agent_info *agent)
 {
@@ -404,7 +404,7 @@ static void test_metrics(void **state)
     bus_close(client);
 }
 
-/* ---- a node that goes away ---------------------------------------------------------------- */
+/* ---- a node that goes away --------------------------------------------------------------- */
 
 /* Everything that was acknowledged is there after a restart; `file:` and `unix:` only. */
 static void test_restart(void **state)

@@ -34,7 +34,7 @@ void pause_ms(unsigned ms)
     nanosleep(&time, NULL);
 }
 
-/* ---- nodes -------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------- */
 
 static void start_listening(struct bus *bus)
 {
@@ -114,7 +114,7 @@ int bus_teardown(void **state)
     return 0;
 }
 
-/* ---- clients ------------------------------------------------------------------------------ */
+/* ---- clients ----------------------------------------------------------------------------- */
 
 struct al_client *bus_open_with(const struct bus *bus, struct al_client_options options)
 {

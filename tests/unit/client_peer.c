@@ -59,7 +59,7 @@ void peer_lose(struct peer *peer)
     al_buf_clear(&peer->in);
 }
 
-/* ---- frames ------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------------ */
 
 unsigned peer_peek(const struct peer *peer)
 {
@@ -99,7 +99,7 @@ void peer_feed(struct peer *peer)
     al_buf_drop(&peer->in, used);
 }
 
-/* ---- sending ------------------------------------------------------------------------------ */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 void peer_receipt(void *ctx, int error, const struct al_receipt *receipt)
 {
@@ -160,7 +160,7 @@ void peer_take_publish(struct peer *peer, uint64_t pseq, const char *text)
     assert_memory_equal(envelope.payload.p, text, envelope.payload.n);
 }
 
-/* ---- receiving ---------------------------------------------------------------------------- */
+/* ---- receiving --------------------------------------------------------------------------- */
 
 void peer_attach(struct peer *peer, const struct al_attach_options *options, bool resumed)
 {

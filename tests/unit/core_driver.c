@@ -20,7 +20,7 @@ static void *plain_realloc(void *ctx, void *ptr, size_t old_size, size_t new_siz
 
 static const struct al_alloc plain = {plain_realloc, NULL};
 
-/* ---- transcript ---------------------------------------------------------------------------- */
+/* ---- transcript -------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 2, 3))) static void say(struct driver *d, const char *format, ...)
 {
@@ -302,7 +302,7 @@ void driver_forget(struct driver *d)
     al_buf_clear(&d->transcript);
 }
 
-/* ---- effects ------------------------------------------------------------------------------- */
+/* ---- effects ----------------------------------------------------------------------------- */
 
 static void step(struct driver *d, struct al_event event);
 
@@ -395,7 +395,7 @@ static void step(struct driver *d, struct al_event event)
     carry_out(d);
 }
 
-/* ---- life ---------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 static void start(struct driver *d)
 {
@@ -553,7 +553,7 @@ void driver_tick(struct driver *d, uint64_t ms)
     }
 }
 
-/* ---- frames -------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------------ */
 
 void driver_attach(struct driver *d, uint32_t conn, const char *agent, uint32_t credit)
 {

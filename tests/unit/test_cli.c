@@ -8,7 +8,7 @@
 
 #define LIT(text) al_str_of(text, sizeof(text) - 1)
 
-/* ---- numbers -------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 static void durations(void **state)
 {
@@ -96,8 +96,7 @@ static void places(void **state)
     assert_int_equal(stream, 4294967295u);
 }
 
-/* ---- escaping ---------------------------------------------------------------------------------
- */
+/* ---- escaping ---------------------------------------------------------------------------- */
 
 static char *escaped(struct al_str text, bool keep_lines, size_t *ret_size, size_t *ret_width)
 {

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- ids ---------------------------------------------------------------------------------- */
+/* ---- ids --------------------------------------------------------------------------------- */
 
 static void test_ids(void **state)
 {
@@ -42,7 +42,7 @@ static void test_ids(void **state)
     assert_int_equal(al_message_id_parse(NULL, &b), -AL_ERR_INVALID);
 }
 
-/* ---- errors ------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------ */
 
 static void *other_thread(void *ctx)
 {
@@ -72,7 +72,7 @@ static void test_errors(void **state)
     assert_string_equal(al_record_state_name((enum al_record_state)99), "UNKNOWN");
 }
 
-/* ---- messages ----------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------- */
 
 static void test_message_defaults(void **state)
 {
@@ -246,7 +246,7 @@ static void test_round_trip(void **state)
     assert_int_equal(memory.live_count, 0);
 }
 
-/* ---- opening ------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 static void test_options(void **state)
 {
@@ -292,7 +292,7 @@ static void test_default_node(void **state)
     unsetenv("AGENTLINK_NODE");
 }
 
-/* ---- nodes that misbehave ----------------------------------------------------------------- */
+/* ---- nodes that misbehave ---------------------------------------------------------------- */
 
 /* A socket whose connections are answered by a script. */
 struct script {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- what the node misses ----------------------------------------------------------------- */
+/* ---- what the node misses ---------------------------------------------------------------- */
 
 /* Sends n messages "1" … "n" and takes their PUBLISH frames. */
 static void send_numbers(struct peer *peer, unsigned n)
@@ -113,7 +113,7 @@ static void test_the_channel_says_the_policy(void **state)
     peer_deinit(&peer);
 }
 
-/* ---- what was given up -------------------------------------------------------------------- */
+/* ---- what was given up ------------------------------------------------------------------- */
 
 static void test_the_program_is_told_what_is_missing(void **state)
 {

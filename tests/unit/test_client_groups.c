@@ -164,7 +164,7 @@ static void test_names_of_groups(void **state)
     assert_int_equal(al_group_chain_begin(&b, NULL), -AL_E_BAD_NAME);
 }
 
-/* ---- what the node gives out ---------------------------------------------------------------- */
+/* ---- what the node gives out ------------------------------------------------------------- */
 
 /* Feeds a group's message with these optional fields behind it. */
 static void deliver(struct peer *peer, const char *group, size_t hash_size)

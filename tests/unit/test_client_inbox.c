@@ -38,7 +38,7 @@ static void take_ack(struct peer *peer, uint64_t seq, uint64_t lease)
     assert_int_equal(m.status, AL_STATUS_SUCCESS);
 }
 
-/* ---- order -------------------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------------------------------- */
 
 static void test_one_at_a_time(void **state)
 {
@@ -138,7 +138,7 @@ static void test_credit_changes(void **state)
     peer_deinit(&peer);
 }
 
-/* ---- nacks and recalls -------------------------------------------------------------------- */
+/* ---- nacks and recalls ------------------------------------------------------------------- */
 
 static void test_nack(void **state)
 {
@@ -290,7 +290,7 @@ static void test_ack_forgotten(void **state)
     peer_deinit(&peer);
 }
 
-/* ---- leases ------------------------------------------------------------------------------- */
+/* ---- leases ------------------------------------------------------------------------------ */
 
 static void test_renewal(void **state)
 {
@@ -400,7 +400,7 @@ static void test_drop(void **state)
     peer_deinit(&peer);
 }
 
-/* ---- reconnects --------------------------------------------------------------------------- */
+/* ---- reconnects -------------------------------------------------------------------------- */
 
 /* The node still has the session: what is queued and held stays, unconfirmed acks are repeated. */
 static void test_resumed(void **state)
@@ -649,7 +649,7 @@ static void test_detach(void **state)
     peer_deinit(&peer); /* frees d as well */
 }
 
-/* ---- the connection itself ---------------------------------------------------------------- */
+/* ---- the connection itself --------------------------------------------------------------- */
 
 static void test_silence(void **state)
 {

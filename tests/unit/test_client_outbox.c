@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- receipts ----------------------------------------------------------------------------- */
+/* ---- receipts ---------------------------------------------------------------------------- */
 
 static void test_receipts_in_runs(void **state)
 {
@@ -99,7 +99,7 @@ static void test_reconnect(void **state)
     peer_deinit(&peer);
 }
 
-/* ---- refusals ----------------------------------------------------------------------------- */
+/* ---- refusals ---------------------------------------------------------------------------- */
 
 /* Sends n messages "1" … "n" and takes their PUBLISH frames. */
 static void send_numbers(struct peer *peer, unsigned n)
@@ -307,7 +307,7 @@ static void test_producer_retired(void **state)
     peer_deinit(&peer);
 }
 
-/* ---- windows and limits ------------------------------------------------------------------- */
+/* ---- windows and limits ------------------------------------------------------------------ */
 
 static void test_window(void **state)
 {

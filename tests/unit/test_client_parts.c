@@ -4,7 +4,7 @@
 #include "client_peer.h"
 #include <string.h>
 
-/* ---- taking ------------------------------------------------------------------------------- */
+/* ---- taking ------------------------------------------------------------------------------ */
 
 static const struct al_message_id asked = {{9}};
 
@@ -163,7 +163,7 @@ static void strangers_parts_are_ignored(void **state)
     end(&a);
 }
 
-/* ---- sending ------------------------------------------------------------------------------ */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 static void deliver(struct peer *peer, uint64_t lease)
 {

@@ -129,7 +129,7 @@ static void the_oldest_go_and_the_file_stays_short(void **state)
     al_processed_close(store);
 }
 
-/* ---- crashes and rot ---------------------------------------------------------------------- */
+/* ---- crashes and rot --------------------------------------------------------------------- */
 
 static uint8_t *read_file(size_t *ret_size)
 {
@@ -242,7 +242,7 @@ static void something_else_is_refused(void **state)
     assert_non_null(strstr(al_last_error(), "/nowhere/at/all"));
 }
 
-/* ---- with a node -------------------------------------------------------------------------- */
+/* ---- with a node ------------------------------------------------------------------------- */
 
 struct worker {
     struct al_processed *store;

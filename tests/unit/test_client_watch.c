@@ -274,7 +274,7 @@ static void test_ends_not_taken(void **state)
     peer_deinit(&peer);
 }
 
-/* ---- questions ---------------------------------------------------------------------------- */
+/* ---- questions --------------------------------------------------------------------------- */
 
 /* A question to the node as a public call asks it. */
 static void ask_status(struct peer *peer, struct ali_request *request, bool changes)
@@ -322,7 +322,7 @@ static void test_questions(void **state)
     peer_deinit(&peer);
 }
 
-/* ---- memory ------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 /* A whole conversation; returns the first failure, which must be for want of memory. */
 static int converse(struct peer *peer)

@@ -245,7 +245,7 @@ static void test_nobody_hears_of_half_a_commit(void **state)
     driver_deinit(&d);
 }
 
-/* ---- groups ------------------------------------------------------------------------------- */
+/* ---- groups ------------------------------------------------------------------------------ */
 
 static void test_a_commit_posts_to_a_group(void **state)
 {
@@ -278,7 +278,7 @@ static void test_a_commit_posts_to_a_group(void **state)
     driver_deinit(&d);
 }
 
-/* ---- any order of things ------------------------------------------------------------------- */
+/* ---- any order of things ----------------------------------------------------------------- */
 
 /* Asks, and finds the first answer of this type. */
 static struct al_str answer_of(struct driver *d, unsigned type)

@@ -199,7 +199,7 @@ static void test_full_inbox_and_disk(void **state)
     end(&d);
 }
 
-/* ---- memory -------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 static void put_script(struct al_buf *script)
 {

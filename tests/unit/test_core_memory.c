@@ -81,8 +81,7 @@ static void open_stream(struct fold *f, uint32_t number)
     replay(f, ALI_REC_STREAM_OPEN);
 }
 
-/* ---- a group has no inbox ---------------------------------------------------------------------
- */
+/* ---- a group has no inbox ---------------------------------------------------------------- */
 
 /* What recovery says to the record in f->payload. */
 static int replay_result(struct fold *f, uint16_t type)
@@ -138,8 +137,7 @@ static void test_records_that_need_an_inbox_are_damage_where_there_is_none(void 
     end(&f);
 }
 
-/* ---- idle objects -----------------------------------------------------------------------------
- */
+/* ---- idle objects ------------------------------------------------------------------------ */
 
 /* Bytes of `count` of them, without what the node has before. */
 static size_t measure(void (*add)(struct fold *f, uint32_t number), uint32_t count)
@@ -182,7 +180,7 @@ static void test_an_idle_group_is_small_and_ten_thousand_cost_as_much_each(void 
     check("groups", add_group, 10000, GROUP_BYTES_MAX);
 }
 
-/* ---- streams that have worked ---------------------------------------------------------------- */
+/* ---- streams that have worked ------------------------------------------------------------ */
 
 #define WORKED  400u /* streams, */
 #define EACH    8u   /* messages in each */

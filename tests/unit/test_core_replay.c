@@ -422,8 +422,7 @@ static void test_a_removed_agent_leaves_nothing_behind(void **state)
     end(&d);
 }
 
-/* ---- against a naive model ---------------------------------------------------------------------
- */
+/* ---- against a naive model --------------------------------------------------------------- */
 
 struct model {
     uint64_t kept[400]; /* sequences, oldest first */

@@ -349,7 +349,7 @@ static void test_an_id_that_is_too_long_is_refused(void **state)
     end(&d);
 }
 
-/* ---- against a model ------------------------------------------------------------------------ */
+/* ---- against a model --------------------------------------------------------------------- */
 
 #define FLOWS   3u
 #define NUMBERS 2000u

@@ -560,7 +560,7 @@ static void idle_node_seals_once(void **state)
     client_close(&client);
 }
 
-/* ---- the stock of buffers ------------------------------------------------------------------- */
+/* ---- the stock of buffers ---------------------------------------------------------------- */
 
 static void stock_keeps_while_it_is_wanted_and_gives_back(void **state)
 {
