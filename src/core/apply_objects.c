@@ -182,6 +182,7 @@ void ali_agent_free(struct al_node *node, struct ali_agent *agent)
     if (!ali_has_inbox(agent))
         return;
     ali_breakers_free(node, agent);
+    al_wheel_cancel(&node->v.wheel, &agent->inbox->v.timer);
     al_alloc_free(&node->alloc, agent->inbox->v.levels, sizeof(*agent->inbox->v.levels));
     al_alloc_free(&node->alloc, agent->inbox, sizeof(*agent->inbox));
 }
