@@ -98,6 +98,7 @@ struct sim_stream {
     uint64_t conn_seq;        /* newest given out on the receiver's connection of now */
     uint64_t void_conn_seq;   /* that before the newest NACK */
     bool temp;                /* the tap: of the group that comes and goes */
+    uint32_t temp_generation; /* and that was seen since the node's last start: this one */
     uint32_t gone_generation; /* of the tap: the group was removed since the node's last start */
 };
 

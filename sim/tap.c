@@ -343,7 +343,8 @@ void sim_tap_record(struct sim *sim, uint32_t type)
     for (uint32_t n = 0; n < sim->ledger->stream_cap && type == ALI_REC_GROUP_REMOVE; n++) {
         struct sim_stream *stream = &sim->ledger->streams[n];
 
-        if (!stream->temp)
+        /* What was seen before a crash may be another's stream by now. */
+        if (!stream->temp || stream->temp_generation != sim->ledger->tap_generation)
             continue;
         void_from(sim, stream, 1);
         stream->gone_generation = sim->ledger->tap_generation;
@@ -360,8 +361,10 @@ static void note_temp(struct sim *sim, const struct al_frame *frame, const struc
                                AL_DELIVER_EXT_GROUP, &name) == 1 &&
                    sim_agent_find(name) == SIM_GROUP_TEMP;
 
-    if (stream)
+    if (stream) {
         stream->temp = is_temp; /* its number may be another's since a crash */
+        stream->temp_generation = sim->ledger->tap_generation;
+    }
     if (stream && is_temp && stream->gone_generation == sim->ledger->tap_generation)
         sim_fail(sim, "%u:%llu is given out; its group was removed", m->stream,
                  (unsigned long long)m->seq);

@@ -96,7 +96,8 @@ int ali_group_check(const struct al_node *node, const struct ali_stream *stream,
     return check_members(node, group, more);
 }
 
-static void add_watch(struct al_node *node, struct ali_group *group, const struct ali_watch *watch);
+static int reserve_watch(struct al_node *node, struct ali_group *group);
+static void add_watch(struct ali_group *group, const struct ali_watch *watch);
 
 int ali_group_admit(struct al_node *node, const struct ali_channel *channel,
                     const struct ali_rec_publish *record, struct ali_receipt_run *ret_receipt)
@@ -111,19 +112,20 @@ int ali_group_admit(struct al_node *node, const struct ali_channel *channel,
                                       .flags = record->flags,
                                       .author = al_str_of(from->d.name, from->d.name_size),
                                       .envelope = record->envelope};
-    int r;
+    bool notify = record->flags & AL_PUBLISH_NOTIFY;
+    int r = notify ? reserve_watch(node, ali_group_at(node, ref)) : 0;
 
-    if (record->flags & AL_PUBLISH_NOTIFY) {
-        struct ali_watch watch = {.seq = ali_group_at(node, ref)->d.history.next_seq,
-                                  .producer = record->producer,
-                                  .stream = record->stream};
-
-        memcpy(watch.id.b, record->envelope.p, 16);
-        add_watch(node, ali_group_at(node, ref), &watch);
-    }
-    r = commit_post(node, ref, &post);
+    if (r == 0)
+        r = commit_post(node, ref, &post);
     if (r < 0)
         return r;
+    if (notify) { /* nobody waits for a post that was not admitted: its place is another's */
+        struct ali_watch watch = {
+            .seq = post.seq, .producer = record->producer, .stream = record->stream};
+
+        memcpy(watch.id.b, record->envelope.p, 16);
+        add_watch(ali_group_at(node, ref), &watch);
+    }
     node->v.counters.accepted++;
     ret_receipt->stream = post.stream;
     ret_receipt->seq = post.seq;
@@ -327,24 +329,28 @@ bool ali_group_describe(const struct al_node *node, ali_ref stream_ref, uint64_t
     return true;
 }
 
-/* Keeps the table sorted by sequence; without memory, the sender asks again when it wants. */
-static void add_watch(struct al_node *node, struct ali_group *group, const struct ali_watch *watch)
+/* Room for one more. 0 or -AL_E_NOMEM. */
+static int reserve_watch(struct al_node *node, struct ali_group *group)
+{
+    uint32_t cap = group->v.watch_cap ? group->v.watch_cap * 2 : 8;
+    struct ali_watch *watches;
+
+    if (group->v.watch_count < group->v.watch_cap)
+        return 0;
+    watches = node->alloc.realloc_fn(node->alloc.ctx, group->v.watches,
+                                     group->v.watch_cap * sizeof(*watches), cap * sizeof(*watches));
+    if (!watches)
+        return -AL_E_NOMEM;
+    group->v.watches = watches;
+    group->v.watch_cap = cap & 0x1ffff;
+    return 0;
+}
+
+/* Keeps the table, which has room, sorted by sequence. */
+static void add_watch(struct ali_group *group, const struct ali_watch *watch)
 {
     uint32_t at = group->v.watch_count;
 
-    if (group->v.watch_count == group->v.watch_cap) {
-        uint32_t cap = group->v.watch_cap ? group->v.watch_cap * 2 : 8;
-        struct ali_watch *watches =
-            node->alloc.realloc_fn(node->alloc.ctx, group->v.watches,
-                                   group->v.watch_cap * sizeof(*watches), cap * sizeof(*watches));
-
-        if (!watches) {
-            node->v.effects->failed = true;
-            return;
-        }
-        group->v.watches = watches;
-        group->v.watch_cap = cap & 0x1ffff;
-    }
     while (at > 0 && group->v.watches[at - 1].seq > watch->seq)
         at--;
     memmove(&group->v.watches[at + 1], &group->v.watches[at],
@@ -374,8 +380,8 @@ void ali_group_watch(struct al_node *node, const struct ali_conn *conn, ali_ref 
             return;
         }
     }
-    if (group->v.watch_count < AL_GROUP_WATCHES_MAX)
-        add_watch(node, group, &watch);
+    if (group->v.watch_count < AL_GROUP_WATCHES_MAX && reserve_watch(node, group) == 0)
+        add_watch(group, &watch); /* otherwise its sender asks again when it wants */
 }
 
 static void tell(struct al_node *node, const struct ali_group *group, const struct ali_watch *watch)
