@@ -496,9 +496,10 @@ static void down_refused(struct sim *sim, const struct al_msg_settle_refused *m)
         return;
     if (slot->valid_step == sim->step && slot->tries > 1) {
         slot->tries--; /* the same frame twice: one of them counts */
-        if (slot->by_many)
-            sim_parts_acked(slot, NULL); /* the one that settles many */
-        slot->by_many = false;
+        if (slot->by_many && (m->code == AL_E_OUT_OF_ORDER || m->code == AL_E_NOMEM)) {
+            sim_parts_acked(slot, NULL); /* its own is refused: that of many counts */
+            slot->by_many = false;
+        }
         return;
     }
     if (slot->valid_step == sim->step && !slot->lease_void && !slot->acked && slot->pending &&
