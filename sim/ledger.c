@@ -218,8 +218,7 @@ void sim_told_stream(struct sim *sim, uint32_t number, const struct sim_message 
     }
 }
 
-/* Sent again after the key's time, a message is a new one: its sender was told so. */
-static bool key_may_have_expired(const struct sim *sim, const struct sim_message *message)
+bool sim_key_may_have_expired(const struct sim *sim, const struct sim_message *message)
 {
     return message->key &&
            sim->mono_ns - message->sent_ns >= sim->profile.dedup_ttl_ms * AL_NS_PER_MS;
@@ -245,7 +244,7 @@ static struct sim_slot *bind(struct sim *sim, struct sim_message *message, uint3
         return NULL;
     }
     if (message->stream && (message->stream != stream || message->seq < seq) &&
-        !key_may_have_expired(sim, message) &&
+        !sim_key_may_have_expired(sim, message) &&
         message->redrives + sim->ledger->inboxes[message->to].redrives == 0) {
         sim_fail(sim, "message %u was taken twice: at %u:%llu and at %u:%llu", message->number,
                  message->stream, (unsigned long long)message->seq, stream,

@@ -245,6 +245,8 @@ void sim_ledger_free(struct sim_ledger *ledger);
 
 /* A new message with a number and an id; the caller fills in the rest. */
 struct sim_message *sim_message_new(struct sim *sim);
+/* Sent again after the key's time, a message is a new one: its sender was told so. */
+bool sim_key_may_have_expired(const struct sim *sim, const struct sim_message *message);
 /* The message with this id; NULL: nobody ever sent it. */
 struct sim_message *sim_message_find(struct sim *sim, const struct al_id *id);
 /* Its envelope, the same whenever it is made. */

@@ -319,7 +319,8 @@ void sim_letters_notice(struct sim *sim, const struct al_effect *effect)
     if (effect->record_type != AL_NOTICE_DEAD_LETTER)
         return;
     l->named++;
-    if (l->named > turns * AL_DLQ_LOG_LINES)
+    if (l->named >
+        (turns + 1) * AL_DLQ_LOG_LINES) /* its turns begin with its timers, not with us */
         sim_fail(sim, "the log names %llu dead letters, more than its limit",
                  (unsigned long long)l->named);
     if (l->named + l->counted > l->died)
