@@ -156,14 +156,27 @@ def test_refusals(team):
     assert refused.value.code == "UNKNOWN_GROUP"
 
 
-def test_no_key_and_no_commit(team):
+def commit_post(team, producer, agent, envelope):
+    send = al.encode_body("COMMIT_SEND", dict(to=GROUP, envelope=envelope))
+    team.send("COMMIT", request=team.request(), producer=producer, epoch=1, cseq=1, agent=agent,
+              sends=struct.pack("<I", len(send)) + send)
+    return team.expect("COMMITTED")
+
+
+def test_a_commit_posts(team):
+    team.add("stranger")
+    producer = team.producer()["producer"]
+    for agent, envelope, error in (("stranger", al.envelope(b"1"), "NOT_MEMBER"),
+                                   ("ann", al.envelope(b"1", key="once"), "UNSUPPORTED")):
+        assert al.ERRORS[commit_post(team, producer, agent, envelope)["code"]] == error
+    assert not [e for e in history(team) if e["what"] == 1]
+    assert commit_post(team, producer, "ann", al.envelope(b"1"))["code"] == 0
+    assert [e["seq"] for e in history(team) if e["what"] == 1] == [3]
+
+
+def test_no_key_and_no_gap_policy(team):
     team.publish(1, 1, b"1", key="once")
     assert al.ERRORS[team.expect("REFUSED")["code"]] == "UNSUPPORTED"
-    send = al.encode_body("COMMIT_SEND", dict(to=GROUP, envelope=al.envelope(b"1")))
-    team.send("COMMIT", request=team.request(), producer=team.producer()["producer"], epoch=1,
-              cseq=1, agent="ann", sends=struct.pack("<I", len(send)) + send)
-    assert al.ERRORS[team.expect("COMMITTED")["code"]] == "UNSUPPORTED"
-    assert not [e for e in history(team) if e["what"] == 1]
     with pytest.raises(Refused) as refused:
         team.channel(2, 1, GROUP, "bob", flags=2)
     assert refused.value.code == "UNSUPPORTED"
