@@ -437,6 +437,12 @@ void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, i
 
 /* Persists and answers the acks collected so far. 0 or -AL_E_NOMEM. */
 int ali_acks_flush(struct al_node *node);
+/* Tells the sender of a message how it ended, and whoever else waits. */
+void ali_tell_end(struct al_node *node, const struct ali_stream *stream,
+                  const struct ali_push *push, const struct al_msg_end *end);
+
+/* ---- failure.c --------------------------------------------------------------------------- */
+
 /* The head's attempt failed: retry by policy or dead letter. retry_after_ms 0: by policy. */
 int ali_head_failed(struct al_node *node, ali_ref stream, int code, uint32_t retry_after_ms,
                     struct al_str reason);
@@ -455,7 +461,9 @@ struct ali_death {
  * kind, notify. */
 int ali_message_dead(struct al_node *node, ali_ref stream, const struct ali_push *what,
                      const struct ali_death *death);
+/* The lease of the stream's head has run out, or the time of its retry has come. */
 int ali_stream_timer(struct al_node *node, ali_ref stream);
+/* A message's life time is over. */
 int ali_mark_timer(struct al_node *node, ali_ref mark);
 
 /* ---- attach.c ---------------------------------------------------------------------------- */
