@@ -76,15 +76,16 @@ void ali_timers_measure(unsigned pairs, double seconds)
 static void make_idle(const struct bench_server *server, const char *metric, unsigned count,
                       void (*make)(const struct bench_server *server, unsigned count))
 {
+    const unsigned first = count / 100; /* what making them needs besides is there afterwards */
     double before;
 
-    make(server, count / 100); /* what making them needs besides is there */
+    make(server, first);
     usleep(SETTLE_US);
     before = ali_rss_kib(server->pid);
     make(server, count);
     usleep(SETTLE_US);
     ali_row_add(server->peer->name, "w1-idle", 256, metric,
-                (ali_rss_kib(server->pid) - before) * 1024 / (count - count / 100), "B");
+                (ali_rss_kib(server->pid) - before) * 1024 / (count - first), "B");
 }
 
 void ali_idle_measure(unsigned pairs, double seconds)
