@@ -41,9 +41,13 @@ void ali_page_offer(const struct al_node *node, struct ali_page *page, ali_ref r
         return;
     }
     page->count++;
-    while (at > 0 && page->before(node, page->refs[(at - 1) / 2], ref)) {
-        page->refs[at] = page->refs[(at - 1) / 2];
-        at = (at - 1) / 2;
+    while (at > 0) {
+        uint32_t above = (at - 1) / 2;
+
+        if (!page->before(node, page->refs[above], ref))
+            break;
+        page->refs[at] = page->refs[above];
+        at = above;
     }
     page->refs[at] = ref;
 }
