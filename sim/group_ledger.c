@@ -88,7 +88,13 @@ static uint32_t ask(struct sim *sim, uint32_t number, uint32_t agent)
     struct sim_member *member = &sim->ledger->groups[number].members[agent];
 
     member->certain = 0;
+    member->overtaken = member->open++ > 0;
     return ++member->changes;
+}
+
+void sim_group_ask_over(struct sim *sim, uint32_t number, uint32_t agent)
+{
+    sim->ledger->groups[number].members[agent].open--;
 }
 
 uint32_t sim_group_asks_join(struct sim *sim, uint32_t number, uint32_t agent, uint64_t from_seq)
@@ -112,7 +118,7 @@ void sim_group_told_change(struct sim *sim, uint32_t number, uint32_t agent, boo
     struct sim_entry what = {.what = joined ? AL_GROUP_JOINED : AL_GROUP_LEFT, .author = agent};
 
     (void)place(sim, number, seq, &what);
-    if (member->changes != asked)
+    if (member->changes != asked || member->overtaken)
         return; /* somebody else has asked meanwhile: nobody knows which was first */
     member->certain = joined ? 1 : -1;
     member->since_ns = sim->mono_ns;

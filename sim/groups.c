@@ -54,6 +54,14 @@ static struct question *ask(struct sim *sim, struct sim_client *client, uint8_t 
     return &g->open;
 }
 
+/* It is answered, or cannot be any more. */
+static void close_question(struct sim *sim, struct grouper *g)
+{
+    if (g->open.type && g->open.ask)
+        sim_group_ask_over(sim, g->open.group, g->open.agent);
+    g->open.type = 0;
+}
+
 /* ---- questions --------------------------------------------------------------------------- */
 
 /* The first group keeps everything, the others a little. */
@@ -355,7 +363,7 @@ static void on_done(struct sim *sim, struct sim_client *client, const struct al_
     if (!q.type || m->request != q.request)
         return;
     sim_note(sim, "client %: $ is done: !", client->index, q.type, m->code);
-    g->open.type = 0;
+    close_question(sim, g);
     if (q.group == SIM_GROUPS && (is_fine(m->code) || m->code == AL_E_UNKNOWN_GROUP))
         return; /* nothing is known of it for long */
     if (!is_fine(m->code))
@@ -408,7 +416,7 @@ static void grouper_frame(struct sim *sim, struct sim_client *client, const stru
         break;
     case AL_MSG_ERROR:
         if (SIM_GET(sim, frame, error, &m.error) && m.error.request == q->request)
-            g->open.type = 0;
+            close_question(sim, g);
         break;
     default:
         break;
@@ -429,8 +437,7 @@ static void grouper_disconnected(struct sim *sim, struct sim_client *client)
 {
     struct grouper *g = client->role_state;
 
-    (void)sim;
-    g->open.type = 0;
+    close_question(sim, g);
 }
 
 static void grouper_wake(struct sim *sim, struct sim_client *client)

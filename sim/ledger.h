@@ -142,6 +142,8 @@ struct sim_entry {
 struct sim_member {
     int8_t certain;      /* 1: it is a member, -1: it is not, 0: somebody is changing that */
     uint32_t changes;    /* asked for */
+    uint32_t open;       /* of them without an answer */
+    bool overtaken;      /* when the newest was asked for another one was open */
     uint64_t since_ns;   /* of what is certain */
     uint64_t lowest_ask; /* sequence that a join asked to begin with; UINT64_MAX: none has */
     bool in_row;         /* GROUP_MEMBER says so, as follows */
@@ -373,6 +375,8 @@ void sim_groups_init(struct sim_ledger *ledger);
  * when it is told that this was done, at seq. */
 uint32_t sim_group_asks_join(struct sim *sim, uint32_t group, uint32_t agent, uint64_t from_seq);
 uint32_t sim_group_asks_leave(struct sim *sim, uint32_t group, uint32_t agent);
+/* The answer of whoever asked for a change has come, or cannot come any more. */
+void sim_group_ask_over(struct sim *sim, uint32_t group, uint32_t agent);
 void sim_group_told_change(struct sim *sim, uint32_t group, uint32_t agent, bool joined,
                            uint64_t seq, uint32_t ask);
 void sim_group_told_from(struct sim *sim, uint32_t group, uint64_t seq, uint64_t from_seq);
