@@ -199,12 +199,12 @@
     U64(attempt, "from PART")                                   \
     U32(part, "from PART")                                      \
     BYTES(data, "the part")
-#define AL_FIELDS_RECALL(U8, U16, U32, U64, ID, STR, BYTES)             \
-    U32(agent, "the agent")                                             \
-    U32(stream, "the stream")                                           \
-    U64(seq, "from this sequence on, leases given out before are void") \
-    U16(code,                                                           \
-        "why: TIMEOUT, CANCELLED (an earlier message failed, or this one was taken back), FENCED")
+#define AL_FIELDS_RECALL(U8, U16, U32, U64, ID, STR, BYTES)                                       \
+    U32(agent, "the agent")                                                                       \
+    U32(stream, "the stream")                                                                     \
+    U64(seq, "from this sequence on, leases given out before are void")                           \
+    U16(code, "why: TIMEOUT, CANCELLED (an earlier message failed, or this one was taken back), " \
+              "FENCED, UNKNOWN_GROUP (the group was removed)")
 #define AL_FIELDS_SETTLE_REFUSED(U8, U16, U32, U64, ID, STR, BYTES) \
     U32(agent, "the agent")                                         \
     U32(stream, "the stream")                                       \
