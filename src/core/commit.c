@@ -379,9 +379,7 @@ static void find_again(const struct al_node *node, struct commit *commit)
 static void send_committed(struct al_node *node, const struct ali_conn *conn,
                            const struct al_msg_committed *answer, const struct commit *commit)
 {
-    struct al_buf *data = &node->v.effects->data;
-    uint8_t receipts[AL_COMMIT_PARTS_MAX * AL_COMMIT_RECEIPT_SIZE], *end = receipts;
-    size_t from = data->size;
+    uint8_t ext[4 + AL_COMMIT_PARTS_MAX * AL_COMMIT_RECEIPT_SIZE], *end = ext + 4;
 
     for (uint32_t i = 0; i < commit->count && answer->code == 0; i++) {
         const struct ali_send_part *send = &commit->parts[i].send;
@@ -393,14 +391,13 @@ static void send_committed(struct al_node *node, const struct ali_conn *conn,
         end[12] = send->duplicate;
         end += AL_COMMIT_RECEIPT_SIZE;
     }
-    if (ali_effects_room(node, AL_WIRE_HEADER_SIZE + al_size_committed(answer) + 4 +
-                                   (size_t)(end - receipts)) < 0 ||
-        al_put_committed(data, answer) < 0 ||
-        (end > receipts && al_ext_put(data, AL_COMMITTED_EXT_RECEIPTS,
-                                      al_str_of(receipts, (uint32_t)(end - receipts))) < 0))
+    if (end == ext + 4) {
+        ALI_SEND(node, conn->number, committed, answer);
         return;
-    al_put32(data->data + from, (uint32_t)(data->size - from - AL_WIRE_HEADER_SIZE));
-    ali_effect_send(node, conn->number, from);
+    }
+    al_put16(ext, AL_COMMITTED_EXT_RECEIPTS);
+    al_put16(ext + 2, (uint16_t)(end - ext - 4));
+    ALI_SEND_EXT(node, conn->number, committed, answer, al_str_of(ext, (uint32_t)(end - ext)));
 }
 
 int ali_handle_commit(struct al_node *node, struct ali_conn *conn, const struct al_msg_commit *m)

@@ -28,7 +28,7 @@ static bool has_block(const struct ali_workflow *workflow, uint32_t index, uint3
     return index < workflow->d.block_count && workflow->d.blocks[index].base == base;
 }
 
-static unsigned get_bits(const struct ali_number_block *block, uint32_t bit)
+unsigned ali_block_state(const struct ali_number_block *block, uint32_t bit)
 {
     unsigned state = 0;
 
@@ -113,7 +113,7 @@ unsigned ali_number_get(const struct ali_workflow *workflow, uint32_t number)
     uint32_t base = number / ALI_BLOCK_NUMBERS, index = find_block(workflow, base);
 
     return has_block(workflow, index, base)
-               ? get_bits(&workflow->d.blocks[index], number % ALI_BLOCK_NUMBERS)
+               ? ali_block_state(&workflow->d.blocks[index], number % ALI_BLOCK_NUMBERS)
                : ALI_NUMBER_PROCESSED;
 }
 
@@ -142,15 +142,6 @@ static uint64_t bits_in(const struct ali_number_block *block, unsigned half, uns
     return bits;
 }
 
-static unsigned count_bits(uint64_t bits)
-{
-    unsigned count = 0;
-
-    for (; bits; bits &= bits - 1)
-        count++;
-    return count;
-}
-
 bool ali_numbers_pend(const struct ali_workflow *workflow)
 {
     for (uint32_t i = 0; i < workflow->d.block_count; i++)
@@ -166,7 +157,8 @@ void ali_numbers_count(const struct ali_workflow *workflow, uint64_t counts[ALI_
     for (uint32_t i = 0; i < workflow->d.block_count; i++)
         for (unsigned state = 1; state < ALI_NUMBER_STATES; state++)
             for (unsigned half = 0; half < ALI_BLOCK_NUMBERS / 64; half++)
-                counts[state] += count_bits(bits_in(&workflow->d.blocks[i], half, state));
+                counts[state] +=
+                    (unsigned)__builtin_popcountll(bits_in(&workflow->d.blocks[i], half, state));
     counts[ALI_NUMBER_PROCESSED] = workflow->d.allocated;
     for (unsigned state = 1; state < ALI_NUMBER_STATES; state++)
         counts[ALI_NUMBER_PROCESSED] -= counts[state];
@@ -181,7 +173,7 @@ static uint64_t stretch_end(const struct ali_workflow *workflow, uint32_t index,
         uint64_t base = (uint64_t)block->base * ALI_BLOCK_NUMBERS;
 
         for (; number >= base && number < base + ALI_BLOCK_NUMBERS; number++)
-            if (get_bits(block, (uint32_t)(number - base)) != state)
+            if (ali_block_state(block, (uint32_t)(number - base)) != state)
                 return number - 1;
         if (number < base)
             break;
@@ -205,7 +197,7 @@ bool ali_numbers_next(const struct ali_workflow *workflow, uint64_t *first, uint
         if (number < base)
             number = base;
         for (; number < base + ALI_BLOCK_NUMBERS; number++) {
-            unsigned state = get_bits(block, (uint32_t)(number - base));
+            unsigned state = ali_block_state(block, (uint32_t)(number - base));
 
             if (!state)
                 continue;

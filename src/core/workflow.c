@@ -405,17 +405,7 @@ void ali_numbering_remove(struct al_node *node, ali_ref stream_ref)
 
 static struct ali_rec_publish plain(const struct ali_rec_numbered *r)
 {
-    return (struct ali_rec_publish){.stream = r->stream,
-                                    .seq = r->seq,
-                                    .producer = r->producer,
-                                    .pseq = r->pseq,
-                                    .flags = r->flags,
-                                    .wall_ms = r->wall_ms,
-                                    .expire_ms = r->expire_ms,
-                                    .due_ms = r->due_ms,
-                                    .dedup_evict = r->dedup_evict,
-                                    .envelope = r->envelope,
-                                    .ext = r->ext};
+    return (struct ali_rec_publish){ALI_NUMBERED_AS_PUBLISH(r)};
 }
 
 int ali_prepare_numbered(struct al_node *node, const struct ali_rec_numbered *r)

@@ -37,6 +37,13 @@ struct ali_number_block {
     uint64_t planes[ALI_BLOCK_PLANES][ALI_BLOCK_NUMBERS / 64];
 };
 
+/* The fields that PUBLISH and NUMBERED have in common, as initializers of the other one. */
+#define ALI_NUMBERED_AS_PUBLISH(r)                                                        \
+    .stream = (r)->stream, .seq = (r)->seq, .producer = (r)->producer, .pseq = (r)->pseq, \
+    .flags = (r)->flags, .wall_ms = (r)->wall_ms, .expire_ms = (r)->expire_ms,            \
+    .due_ms = (r)->due_ms, .dedup_evict = (r)->dedup_evict, .envelope = (r)->envelope,    \
+    .ext = (r)->ext
+
 struct ali_workflow {
     struct ali_object object;
     struct {
@@ -105,6 +112,8 @@ void ali_workflows_deinit(struct al_node *node);
 
 /* ---- numbers.c: what has become of the numbers of one workflow --------------------------- */
 
+/* The state of a number by its place in the block. */
+unsigned ali_block_state(const struct ali_number_block *block, uint32_t bit);
 /* Room for the block of the next number. 0 or -AL_E_NOMEM. */
 int ali_numbers_reserve(struct al_node *node, struct ali_workflow *workflow);
 /* True if the next number needs a block that is not there. */

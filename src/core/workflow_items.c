@@ -53,10 +53,8 @@ static bool is_sound(const struct ali_number_block *block, uint32_t allocated)
 
     for (uint32_t bit = 0; bit < ALI_BLOCK_NUMBERS; bit++) {
         uint64_t number = (uint64_t)block->base * ALI_BLOCK_NUMBERS + bit;
-        unsigned state = 0;
+        unsigned state = ali_block_state(block, bit);
 
-        for (unsigned plane = 0; plane < ALI_BLOCK_PLANES; plane++)
-            state |= (unsigned)(block->planes[plane][bit / 64] >> bit % 64 & 1) << plane;
         if (state >= ALI_NUMBER_STATES || (state && (number < 1 || number > allocated)))
             return false;
         any |= state != 0;

@@ -82,18 +82,7 @@ int ali_workflow_get(struct al_node *node, ali_ref from, const struct al_msg_env
 
 int ali_commit_publish(struct al_node *node, const struct ali_rec_publish *r, uint64_t workflow)
 {
-    struct ali_rec_numbered record = {.workflow = workflow,
-                                      .stream = r->stream,
-                                      .seq = r->seq,
-                                      .producer = r->producer,
-                                      .pseq = r->pseq,
-                                      .flags = r->flags,
-                                      .wall_ms = r->wall_ms,
-                                      .expire_ms = r->expire_ms,
-                                      .due_ms = r->due_ms,
-                                      .dedup_evict = r->dedup_evict,
-                                      .envelope = r->envelope,
-                                      .ext = r->ext};
+    struct ali_rec_numbered record = {.workflow = workflow, ALI_NUMBERED_AS_PUBLISH(r)};
 
     if (!workflow)
         return ali_commit(node, ALI_REC_PUBLISH, r);
