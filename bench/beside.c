@@ -7,6 +7,17 @@
 #define GROUPS    10000u
 #define SETTLE_US 1000000 /* lets background work end before memory is looked at */
 
+static struct bench_load w1(const char *workload, double seconds)
+{
+    return (struct bench_load){.workload = workload,
+                               .size = 256,
+                               .producers = 1,
+                               .window = 256,
+                               .seconds = seconds,
+                               .consume = true,
+                               .recipient = "consumer"};
+}
+
 /* W1; again if others disturbed it. */
 static double run_undisturbed(const struct bench_server *server, const struct bench_load *load)
 {
@@ -28,21 +39,14 @@ static double run_undisturbed(const struct bench_server *server, const struct be
 static void measure(const char *workload, const char *without, const struct bench_server *plain,
                     const struct bench_server *busy, unsigned pairs, double seconds)
 {
-    struct bench_load load = {.size = 256,
-                              .producers = 1,
-                              .window = 256,
-                              .seconds = seconds,
-                              .consume = true,
-                              .recipient = "consumer"};
+    const struct bench_load base_load = w1(without, seconds), load = w1(workload, seconds);
 
     for (unsigned i = 0; i < pairs; i++) {
         double base;
 
         ali_note("%s, pair %u of %u", workload, i + 1, pairs);
         ali_row_set_pair(i);
-        load.workload = without;
-        base = run_undisturbed(plain, &load);
-        load.workload = workload;
+        base = run_undisturbed(plain, &base_load);
         ali_row_add(busy->peer->name, workload, 256, "ratio_without",
                     run_undisturbed(busy, &load) / base, "x");
     }
@@ -90,13 +94,7 @@ static void make_idle(const struct bench_server *server, const char *metric, uns
 
 void ali_idle_measure(unsigned pairs, double seconds)
 {
-    struct bench_load warm = {.workload = "w1-warm",
-                              .size = 256,
-                              .producers = 1,
-                              .window = 256,
-                              .seconds = 1,
-                              .consume = true,
-                              .recipient = "consumer"};
+    const struct bench_load warm = w1("w1-warm", 1);
     struct bench_server plain, busy;
 
     ali_note("idle streams and groups: making them");
