@@ -38,7 +38,9 @@ struct al_attach_options {
 };
 
 /* Begins to receive the inbox of an agent; creates the agent if it does not exist. `options` may be
- * NULL. Waits for the node's answer (request_timeout_ms).
+ * NULL. Waits for the node's answer (request_timeout_ms). Another receiver may be one that was
+ * killed just now and whose connection the system has not closed yet, so the library asks again for
+ * a second before it says -AL_ERR_ALREADY_ATTACHED; so it does after a reconnect.
  * 0; -AL_ERR_ALREADY_ATTACHED, -AL_ERR_NOT_OWNER, -AL_ERR_UNKNOWN_AGENT, -AL_ERR_BAD_NAME,
  * -AL_ERR_EXISTS (by this client already), -AL_ERR_LIMIT, -AL_ERR_UNREACHABLE, -AL_ERR_TIMEOUT,
  * -AL_ERR_NOMEM. */

@@ -40,7 +40,7 @@ static int await_attached(struct al_client *client, const char *agent, uint32_t 
         return attach_failed(agent, -AL_E_NOT_ATTACHED, "it was detached by another thread");
     if (attach->state == ALI_ATTACH_DONE)
         return 0;
-    if (attach->state == ALI_ATTACH_ENDED)
+    if (attach->error) /* ENDED, or tried again until the caller's time was over */
         r = attach_failed(agent, attach->error, attach->detail);
     else if (client->session->link == ALI_LINK_UP)
         r = attach_failed(agent, -AL_E_TIMEOUT, "the node did not answer in time");

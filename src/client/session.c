@@ -168,7 +168,7 @@ void ali_csession_disconnected(struct ali_csession *session, int error, struct a
     al_buf_clear(&session->out);
     session->out_done = 0;
     ali_outbox_disconnected(session);
-    ali_inbox_disconnected(session);
+    ali_attach_disconnected(session);
     ali_commit_disconnected(session);
     ali_request_disconnected(session);
 }
@@ -193,7 +193,7 @@ static int handle_welcome(struct ali_csession *session, struct al_str body)
     ali_detail_set(session->node, m.node);
     notice.detail = session->node;
     ali_csession_notice(session, &notice);
-    r = ali_inbox_welcome(session);
+    r = ali_attach_welcome(session);
     if (r >= 0)
         r = ali_outbox_welcome(session);
     if (r >= 0)
@@ -245,7 +245,7 @@ static int handle_error(struct ali_csession *session, struct al_str body)
     case AL_MSG_PUBLISH:
         return ali_outbox_error(session, &m);
     case AL_MSG_ATTACH:
-        return ali_inbox_error(session, &m);
+        return ali_attach_error(session, &m);
     case AL_MSG_COMMIT:
         return ali_commit_error(session, &m);
     case AL_MSG_END_WATCH:
@@ -319,8 +319,8 @@ static int handle_frame(struct ali_csession *session, const struct al_frame *fra
         HANDLE(RECEIPT, receipt, ali_outbox_receipt)
         HANDLE(REFUSED, refused, ali_outbox_refused)
         HANDLE(GAP_NACK, gap_nack, ali_outbox_gap_nack)
-        HANDLE(ATTACHED, attached, ali_inbox_attached)
-        HANDLE(DETACHED, detached, ali_inbox_detached)
+        HANDLE(ATTACHED, attached, ali_attach_attached)
+        HANDLE(DETACHED, detached, ali_attach_detached)
         HANDLE(RECALL, recall, ali_inbox_recall)
         HANDLE(ACKED, acked, ali_settle_acked)
         HANDLE(SETTLE_REFUSED, settle_refused, ali_settle_refused)

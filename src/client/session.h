@@ -186,7 +186,7 @@ struct ali_rstream {
 struct ali_attach {
     struct ali_attach *next;
     enum {
-        ALI_ATTACH_WANTED, /* to be asked for when there is a connection */
+        ALI_ATTACH_WANTED, /* to be asked for when there is a connection, at ask_ns */
         ALI_ATTACH_ASKED,
         ALI_ATTACH_DONE,
         ALI_ATTACH_ENDED /* see error; only memory of it is left */
@@ -194,7 +194,9 @@ struct ali_attach {
     uint32_t serial; /* tells it from a later one of the same agent */
     uint32_t request;
     uint32_t number;      /* of the agent */
-    int error;            /* ENDED: why */
+    int error;            /* ENDED: why; WANTED: why not yet, or 0 */
+    uint64_t ask_ns;      /* WANTED: not before this */
+    uint64_t patience_ns; /* until then another receiver may be on its way out */
     bool announced;       /* the program knows that it was attached */
     bool pull;            /* for al_receive(), otherwise for a handler */
     uint32_t queued;      /* messages not with the program */
@@ -568,20 +570,24 @@ static inline bool ali_csession_is_ready(const struct ali_csession *session, uns
 }
 
 /* Of the frame table, and an ERROR about ATTACH. */
-int ali_inbox_attached(struct ali_csession *session, const struct al_msg_attached *m);
-int ali_inbox_detached(struct ali_csession *session, const struct al_msg_detached *m);
+int ali_attach_attached(struct ali_csession *session, const struct al_msg_attached *m);
+int ali_attach_detached(struct ali_csession *session, const struct al_msg_detached *m);
 int ali_inbox_deliver(struct ali_csession *session, const struct al_msg_deliver *m);
 int ali_inbox_recall(struct ali_csession *session, const struct al_msg_recall *m);
-int ali_inbox_error(struct ali_csession *session, const struct al_msg_error *m);
+int ali_attach_error(struct ali_csession *session, const struct al_msg_error *m);
 /* WELCOME came; the connection is gone; the end. */
-int ali_inbox_welcome(struct ali_csession *session);
-void ali_inbox_disconnected(struct ali_csession *session);
+int ali_attach_welcome(struct ali_csession *session);
+void ali_attach_disconnected(struct ali_csession *session);
+/* Asks again if it is time. 0, -AL_E_NOMEM. */
+int ali_attach_tick(struct ali_csession *session, struct ali_attach *attach);
 void ali_inbox_deinit(struct ali_csession *session);
 
 /* The stream with this number, NULL: none. */
 struct ali_rstream *ali_rstream_find(struct ali_csession *session, uint32_t number);
 /* After a change: makes the stream ready or not, or frees it if it is empty. */
 void ali_rstream_update(struct ali_csession *session, struct ali_rstream *stream);
+/* Frees a stream that has no deliveries. */
+void ali_rstream_free(struct ali_csession *session, struct ali_rstream *stream);
 /* Takes a delivery out of its stream. */
 void ali_rstream_remove(struct ali_csession *session, struct ali_delivery *delivery);
 

@@ -537,6 +537,7 @@ int ali_lease_tick(struct ali_csession *session)
         return 0;
     session->renew_ns = AL_NEVER_NS;
     for (attach = session->attaches; attach && r >= 0; attach = attach->next) {
+        r = ali_attach_tick(session, attach);
         if (attach->state != ALI_ATTACH_DONE)
             continue;
         for (stream = attach->streams; stream && r >= 0; stream = next) {

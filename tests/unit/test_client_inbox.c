@@ -617,9 +617,63 @@ static void test_takeover_once(void **state)
     {
         TAKE(&peer, ATTACH, attach, m);
         assert_int_equal(m.flags, 0);
-        FEED(&peer, error, .request = m.request, .code = AL_E_ALREADY_ATTACHED,
-             .about = AL_MSG_ATTACH);
+        FEED(&peer, error, .request = m.request, .code = AL_E_FENCED, .about = AL_MSG_ATTACH);
     }
+    assert_int_equal(attach->state, ALI_ATTACH_ENDED);
+    assert_int_equal(attach->error, -AL_E_FENCED);
+    peer_deinit(&peer);
+}
+
+/* The node says that there is another receiver. */
+static void refuse_attach(struct peer *peer)
+{
+    TAKE(peer, ATTACH, attach, m);
+    FEED(peer, error, .request = m.request, .code = AL_E_ALREADY_ATTACHED, .about = AL_MSG_ATTACH);
+}
+
+/* One that has just been killed may be there for a moment still: the library asks again. */
+static void test_another_is_on_its_way_out(void **state)
+{
+    struct ali_attach *attach;
+    struct peer peer;
+
+    (void)state;
+    peer_init(&peer, NULL);
+    peer_connect(&peer);
+    assert_int_equal(ali_csession_attach(peer.session, "b", NULL, true, &attach), 0);
+    refuse_attach(&peer);
+    assert_int_equal(attach->state, ALI_ATTACH_WANTED);
+    assert_int_equal(attach->error, -AL_E_ALREADY_ATTACHED); /* if the caller's time were over */
+    peer_sleep(&peer, 40);
+    assert_silent(&peer);
+    peer_sleep(&peer, 10);
+    {
+        TAKE(&peer, ATTACH, attach, m);
+        FEED(&peer, attached, .request = m.request, .agent = 7);
+    }
+    assert_int_equal(attach->state, ALI_ATTACH_DONE);
+    peer_deinit(&peer);
+}
+
+/* One that stays is an error after a second, and so it is behind each connection. */
+static void test_another_stays(void **state)
+{
+    struct ali_attach *attach;
+    unsigned asked = 1;
+    struct peer peer;
+
+    (void)state;
+    peer_init(&peer, NULL);
+    peer_connect(&peer);
+    assert_int_equal(ali_csession_attach(peer.session, "b", NULL, true, &attach), 0);
+    refuse_attach(&peer);
+    peer_lose(&peer);
+    assert_int_equal(attach->error, 0);
+    peer_sleep(&peer, 5000);
+    peer_connect(&peer);
+    for (refuse_attach(&peer); attach->state == ALI_ATTACH_WANTED; refuse_attach(&peer), asked++)
+        peer_sleep(&peer, 50);
+    assert_int_equal(asked, 21);
     assert_int_equal(attach->state, ALI_ATTACH_ENDED);
     assert_int_equal(attach->error, -AL_E_ALREADY_ATTACHED);
     peer_deinit(&peer);
@@ -770,6 +824,8 @@ int main(void)
         cmocka_unit_test(test_not_resumed),
         cmocka_unit_test(test_fenced),
         cmocka_unit_test(test_takeover_once),
+        cmocka_unit_test(test_another_is_on_its_way_out),
+        cmocka_unit_test(test_another_stays),
         cmocka_unit_test(test_detach),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_bad_frames),
