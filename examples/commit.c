@@ -3,8 +3,9 @@
  *     ./commit unix:/run/agentlink/agentlink.sock 3        for three messages; 0: for ever
  *
  * Whoever sends "adder" a number gets the sum so far, and "book" is told of each number. The sum is
- * the agent's own state at the node. Kill this program or the node at any moment: no number is
- * added twice or forgotten, and the book has each once. */
+ * the agent's own state at the node. What is no number is refused for good, and remembered, in one
+ * step as well. Kill this program or the node at any moment: no number is added twice or forgotten,
+ * and the book has each once. */
 #include <agentlink/agentlink.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,24 +21,30 @@ static int read_sum(void *ctx, const struct al_state_value *value)
     return 0;
 }
 
-/* Adds the number in the message; returns how it went. */
+/* Adds the number in the message, or refuses it; returns how it went. */
 static int add(struct al_client *client, struct al_delivery *delivery)
 {
     struct al_ack_options answer = {.response_type = "text/plain"};
     struct al_message note = delivery->message; /* to be passed on */
     struct al_commit *commit;
-    char text[24] = "";
-    long sum = 0;
+    const char *key = "sum";
+    char text[24] = "", *end;
+    long sum = 0, number;
     int r = al_state_get(client, "adder", "sum", read_sum, &sum);
 
     if (r < 0 && r != -AL_ERR_NOT_FOUND)
         return r;
     if (delivery->message.payload_size < sizeof(text))
         memcpy(text, delivery->message.payload, delivery->message.payload_size);
-    sum += strtol(text, NULL, 10);
-    snprintf(text, sizeof(text), "%ld", sum);
-    answer.response = text;
-    answer.response_size = strlen(text);
+    number = strtol(text, &end, 10);
+    if (end == text || *end) {
+        answer = (struct al_ack_options){.status = AL_ACK_FAILED, .reason = "not a number"};
+        key = "refused";
+    } else {
+        snprintf(text, sizeof(text), "%ld", sum + number);
+        answer.response = text;
+        answer.response_size = strlen(text);
+    }
     memset(&note.id, 0, sizeof(note.id)); /* a message of its own */
     note.key = NULL;
     note.from = "adder";
@@ -50,7 +57,7 @@ static int add(struct al_client *client, struct al_delivery *delivery)
     if (r == 0)
         r = al_commit_send(commit, &note);
     if (r == 0)
-        r = al_commit_put(commit, "sum", text, strlen(text));
+        r = al_commit_put(commit, key, text, strlen(text));
     if (r == 0)
         r = al_commit(commit, -1);
     al_commit_free(commit);

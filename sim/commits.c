@@ -2,8 +2,9 @@
  *
  * The client sends numbers to the agent "cw" under idempotency keys, and is itself that agent and
  * the one that hears of the effects, "ck". For each number the handler acknowledges with an answer,
- * tells "ck" and counts in its state, in one commit. In every second seed it tells the group "cg",
- * in which it is alone with "ck". The facts are kept apart: effects.h. */
+ * tells "ck" and counts in its state, in one commit; some numbers it refuses (FAILED), and tells
+ * and counts them all the same. In every second seed it tells the group "cg", in which it is alone
+ * with "ck". The facts are kept apart: effects.h. */
 #include "base/errors.h"
 #include "effects.h"
 #include <stdio.h>
@@ -257,7 +258,7 @@ static void on_refused(struct sim *sim, struct sim_effects *f, struct process *p
     p->publishing = 0;
     if (m->code == AL_E_KEY_DEAD) {
         one->receipted = one->dead = one->audited = true;
-        if (one->effected)
+        if (one->effected && !sim_is_refused((uint32_t)(one - f->numbers)))
             sim_fail(sim, "a number has taken effect and its key is refused as dead");
     } else if (m->code == AL_E_DEDUP_FULL && !sim->load_on) {
         one->sent = one->receipted; /* no room for its key, and there will be none */
@@ -279,10 +280,12 @@ static void on_end(struct sim *sim, struct sim_effects *f, struct process *p,
     if (m->state != AL_STATE_DELIVERED) {
         f->numbers[number].dead = true;
         f->numbers[number].audited = true;
-        if (f->numbers[number].effected)
+        if (f->numbers[number].effected && !sim_is_refused(number))
             sim_fail(sim, "number %u has taken effect and ended in state %u", number, m->state);
         return;
     }
+    if (sim_is_refused(number))
+        sim_fail(sim, "number %u was refused and has ended well", number);
     answer_text(number, want);
     if (!al_str_eq(m->response, al_str_c(want)))
         sim_fail(sim, "number %u sent again gets another answer than the first: '%.*s'", number,
@@ -308,12 +311,16 @@ static void put_ack(struct al_buf *list, const struct work *work)
     struct al_msg_ack m = {.stream = work->stream,
                            .seq = work->seq,
                            .lease = work->lease,
-                           .status = AL_STATUS_SUCCESS};
+                           .status =
+                               sim_is_refused(work->number) ? AL_STATUS_FAILED : AL_STATUS_SUCCESS};
     uint8_t body[128];
     char text[24];
 
     answer_text(work->number, text);
-    m.response = al_str_c(text);
+    if (m.status == AL_STATUS_SUCCESS)
+        m.response = al_str_c(text);
+    else
+        m.reason = al_str_c("refused in its commit");
     put_body(list, body, al_encode_ack(body, &m));
 }
 

@@ -1,6 +1,11 @@
 /* effects.c - the ledger of an agent whose every effect is one commit: see effects.h. */
 #include "effects.h"
 
+bool sim_is_refused(uint32_t number)
+{
+    return number % 8 == 5;
+}
+
 void sim_effects_applied(struct sim *sim, struct sim_effects *f)
 {
     for (uint32_t i = 0; i < f->batch_size; i++) {
@@ -8,9 +13,10 @@ void sim_effects_applied(struct sim *sim, struct sim_effects *f)
 
         if (one->effected)
             sim_fail(sim, "number %u takes effect twice", f->batch[i]);
-        if (one->dead)
+        if (one->dead && !sim_is_refused(f->batch[i]))
             sim_fail(sim, "number %u takes effect and is a dead letter", f->batch[i]);
         one->effected = true;
+        sim->tally.reached[SIM_REACHED_COMMIT_FAILED] += sim_is_refused(f->batch[i]);
     }
     f->state = f->next;
     f->open = false;

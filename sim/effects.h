@@ -31,6 +31,9 @@ struct sim_effects {
     uint32_t heard, dead_told;           /* distinct messages at "ck"; of its dead letters */
 };
 
+/* True of a number whose commit acknowledges it with FAILED: it takes effect and is a dead letter.
+ */
+bool sim_is_refused(uint32_t number);
 /* The open commit was applied; or certainly not. */
 void sim_effects_applied(struct sim *sim, struct sim_effects *f);
 void sim_effects_void(struct sim *sim, struct sim_effects *f);

@@ -48,6 +48,7 @@ enum sim_fault {
     X(PARTS_END, "end of a reply in parts told")                       \
     X(PART_LATE, "part said under a lease that was lost")              \
     X(COMMIT_TORN, "start of the node with half a commit on the disk") \
+    X(COMMIT_FAILED, "message refused (FAILED) by a commit")           \
     X(REPLAYED, "message replayed")                                    \
     X(BEYOND, "replay refused, of more than is kept")
 

@@ -39,11 +39,13 @@ struct al_commit;
  * commit has acks. 0, -AL_ERR_BAD_NAME, -AL_ERR_NOMEM. */
 AL_API int al_commit_begin(struct al_client *client, const char *agent,
                            struct al_commit **ret_commit);
-/* Adds the ack of a delivery; `options` may be NULL: SUCCESS. Everything is copied. The delivery
+/* Adds the ack of a delivery; `options` may be NULL: SUCCESS. Everything is copied. AL_ACK_FAILED
+ * is final as in al_ack(): the message becomes a dead letter with `reason`, without retry, in one
+ * step with the rest; what is to be tried again is not for a commit but for al_nack(). The delivery
  * stays the program's to read; it is settled by al_commit(), and by nothing else until then:
  * al_ack() and al_nack() refuse it. Acks of one stream are added in its order. The parts of a reply
  * that were said before end with it; al_delivery_part() refuses more.
- * 0; -AL_ERR_INVALID (FAILED, volatile, in a commit already), -AL_ERR_TOO_LARGE, -AL_ERR_LIMIT
+ * 0; -AL_ERR_INVALID (volatile, settled or in a commit already), -AL_ERR_TOO_LARGE, -AL_ERR_LIMIT
  * (AL_COMMIT_PARTS), -AL_ERR_BUSY (the commit is under way or applied), -AL_ERR_NOMEM. */
 AL_API int al_commit_ack(struct al_commit *commit, struct al_delivery *delivery,
                          const struct al_ack_options *options);

@@ -48,13 +48,11 @@ int al_commit_ack(struct al_commit *commit, struct al_delivery *delivery,
     ali_client_lock(client);
     r = ali_commit_add_ack(client->session, commit, whole(delivery), options);
     ali_client_unlock(client);
-    return r < 0
-               ? add_failed(r, "the ack of a message to", delivery->agent,
-                            r == -AL_E_INVALID ? "a commit acknowledges with SUCCESS or PARTIAL a "
-                                                 "message that is not volatile, not settled "
-                                                 "and in no other commit"
-                                               : NULL)
-               : 0;
+    return r < 0 ? add_failed(r, "the ack of a message to", delivery->agent,
+                              r == -AL_E_INVALID ? "a commit acknowledges a message that is not "
+                                                   "volatile, not settled and in no other commit"
+                                                 : NULL)
+                 : 0;
 }
 
 int al_commit_send(struct al_commit *commit, const struct al_message *message)

@@ -104,8 +104,7 @@ int ali_commit_add_ack(struct ali_csession *session, struct al_commit *commit,
     uint8_t *body = NULL;
 
     al_buf_init(&parts, &session->config.alloc);
-    if (r == 0 && (m.seq == 0 || delivery->commit || delivery->settled ||
-                   (options && options->status == AL_ACK_FAILED)))
+    if (r == 0 && (m.seq == 0 || delivery->commit || delivery->settled))
         r = -AL_E_INVALID;
     if (r == 0) /* what was said already stands in front of the response: the end mark */
         r = ali_parts_wrap(delivery, options, &parts, &wrapped);

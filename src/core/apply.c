@@ -299,8 +299,11 @@ static bool is_member(const struct al_node *node, unsigned type)
     (void)node;
     if (type == ALI_REC_GROUP_POST && AL_PLANT(node, COMMIT_POST_APART))
         return false;
-    return type == ALI_REC_ACK || type == ALI_REC_PUBLISH || type == ALI_REC_NUMBERED ||
-           type == ALI_REC_GROUP_POST || type == ALI_REC_KV_SET || type == ALI_REC_KV_DELETE;
+    if (type == ALI_REC_DEAD && AL_PLANT(node, COMMIT_DEAD_APART))
+        return false;
+    return type == ALI_REC_ACK || type == ALI_REC_DEAD || type == ALI_REC_PUBLISH ||
+           type == ALI_REC_NUMBERED || type == ALI_REC_GROUP_POST || type == ALI_REC_KV_SET ||
+           type == ALI_REC_KV_DELETE;
 }
 
 static int held_commit_apply(struct al_node *node);

@@ -269,7 +269,7 @@ static int records_first(struct al_node *node, size_t first)
     return 0;
 }
 
-/* What the acks are about to end is kept. */
+/* What the acks are about to end well is kept. */
 static int keep_acked(struct al_node *node, const struct commit *commit)
 {
     int r = ali_acks_flush(node);
@@ -277,7 +277,7 @@ static int keep_acked(struct al_node *node, const struct commit *commit)
     for (uint32_t i = 0; i < commit->count && r == 0; i++) {
         const struct al_msg_ack *ack = &commit->parts[i].ack;
 
-        if (commit->parts[i].what == PART_ACK)
+        if (commit->parts[i].what == PART_ACK && ack->status != AL_STATUS_FAILED)
             r = ali_keep_one(node, ali_stream_at(node, ali_find_stream(node, ack->stream)),
                              ack->seq);
     }

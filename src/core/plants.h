@@ -44,6 +44,7 @@
     X(COMMIT_FORGOTTEN, "commit-forgotten", "snapshots leave out the numbers of commits")          \
     X(COMMIT_IN_PART, "commit-in-part", "a refused commit has changed the state already")          \
     X(COMMIT_POST_APART, "commit-post-apart", "on replay a post to a group ends its commit")       \
+    X(COMMIT_DEAD_APART, "commit-dead-apart", "on replay an ack FAILED ends its commit")           \
     X(COMMIT_HALVED, "commit-halved", "recovery applies what there is of half a commit")           \
     X(KV_UNTOUCHED, "kv-untouched", "a value that changes under a snapshot is not kept for it")    \
     X(ANSWER_LOST, "answer-lost", "a message sent again is told its end without the answer")       \

@@ -335,7 +335,7 @@ int ali_ack_part_check(struct al_node *node, struct ali_conn *conn, ali_ref agen
     struct place place = {0};
     int r = to->inbox->v.conn == conn->number ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
 
-    if (r == 0 && (m->status == AL_STATUS_FAILED || m->flags || m->seq == 0))
+    if (r == 0 && (m->flags || m->seq == 0))
         r = -AL_E_INVALID;
     if (r == 0 && !stream_is_to(node, m->stream, to))
         r = -AL_E_NOT_FOUND;
@@ -346,7 +346,15 @@ int ali_ack_part_check(struct al_node *node, struct ali_conn *conn, ali_ref agen
 
 int ali_ack_part(struct al_node *node, struct ali_conn *conn, const struct al_msg_ack *m)
 {
-    return ack_in_detail(node, conn, ali_find_stream(node, m->stream), m);
+    struct place place = {.stream = ali_find_stream(node, m->stream)};
+    int r;
+
+    if (m->status != AL_STATUS_FAILED)
+        return ack_in_detail(node, conn, place.stream, m);
+    r = settle_failed(node, place, m->reason);
+    if (r == 0)
+        send_acked(node, conn, m->agent, m->stream, m->seq);
+    return r;
 }
 
 /* ---- NACK, EXTEND, SETTLE ---------------------------------------------------------------- */

@@ -140,6 +140,42 @@ static void test_none_of_it(void **state)
     bus_close(client);
 }
 
+/* FAILED is final: the sender hears of it, the rest of the commit is done, nothing comes again. */
+static void test_refusal(void **state)
+{
+    struct al_client *asker = bus_open(*state), *worker = bus_open(*state);
+    struct al_message question = text_message("asker", "b", "how much"), note;
+    struct al_ack_options never = {.status = AL_ACK_FAILED, .reason = "nobody knows"};
+    struct al_request *request;
+    struct al_status_info status;
+    struct al_commit *commit;
+    struct al_delivery *d;
+
+    ok(al_agent_add(asker, "book"));
+    ok(al_attach(worker, "b", &(struct al_attach_options){.pipelined = true}));
+    ok(al_request_start(asker, &question, NULL, &request));
+    d = receive(worker);
+    (void)send_text(asker, "asker", "b", "how many");
+    note = text_message(NULL, "book", "refused one");
+    ok(al_commit_begin(worker, "b", &commit));
+    ok(al_commit_ack(commit, d, &never));
+    ok(al_commit_ack(commit, receive(worker), NULL));
+    ok(al_commit_send(commit, &note));
+    ok(al_commit_put(commit, "refused", "1", 1));
+    ok(al_commit(commit, 5000));
+    al_commit_free(commit);
+    assert_int_equal(al_request_wait(request, 5000, NULL), -AL_ERR_DEAD_LETTERED);
+    assert_non_null(strstr(al_last_error(), "nobody knows"));
+    al_request_free(request);
+    assert_state(worker, "b", "refused=1");
+    ok(al_status_get(asker, &status));
+    assert_int_equal(status.dead, 1);
+    assert_int_equal(status.waiting, 1); /* the note */
+    assert_int_equal(status.leased, 0);
+    bus_close(worker);
+    bus_close(asker);
+}
+
 /* A member answers the group as one step with the ack of what it answers. */
 static void test_to_a_group(void **state)
 {
@@ -243,7 +279,6 @@ static void test_parts(void **state)
 {
     struct al_client *client = bus_open(*state);
     struct al_message message = text_message("other", "b", "x");
-    struct al_ack_options failed = {.status = AL_ACK_FAILED};
     static char large[AL_STATE_VALUE_MAX + 1];
     struct al_commit *commit, *other;
     struct al_delivery *d, *second;
@@ -259,7 +294,6 @@ static void test_parts(void **state)
     assert_int_equal(al_commit_send(commit, &message), -AL_ERR_INVALID); /* not from b */
     message = text_message("b", "Bad Name", "x");
     assert_int_equal(al_commit_send(commit, &message), -AL_ERR_BAD_NAME);
-    assert_int_equal(al_commit_ack(commit, d, &failed), -AL_ERR_INVALID);
     assert_int_equal(al_commit_put(commit, "", "x", 1), -AL_ERR_INVALID);
     assert_int_equal(al_commit_put(commit, "k", large, sizeof(large)), -AL_ERR_TOO_LARGE);
     ok(al_commit_ack(other, second, NULL));
@@ -406,8 +440,9 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, bus_setup, bus_teardown)
     const struct CMUnitTest tests[] = {
-        T(all_of_it),      T(none_of_it), T(to_a_group),         T(parts),
-        T(reply_in_parts), T(dropped),    T(once_over_restarts), T(unknown_outcome),
+        T(all_of_it),       T(none_of_it),     T(refusal), T(to_a_group),
+        T(parts),           T(reply_in_parts), T(dropped), T(once_over_restarts),
+        T(unknown_outcome),
     };
 
     if (argc > 1)

@@ -91,11 +91,15 @@ def test_the_answer_survives_a_restart(shell, node):
 
 
 def test_a_commit_survives_its_program(shell):
-    first, again = examples()["Answer, send and remember in one step"]
+    first, again, refuse = examples()["Answer, send and remember in one step"]
     assert shell(first).stdout.splitlines()[-4:] == ["2", "5", "10", "1717"]
     lines = shell(again).stdout.splitlines()
     assert [json.loads(line)["data"] for line in lines[:4]] == ["2", "3", "5", "7"]
     assert lines[-1].split() == ["sum", "2", "17"]
+    result = shell(refuse)
+    assert "not a number" in result.stderr
+    assert result.stdout.splitlines()[0] == "seven"
+    assert result.stdout.count("FAILED") == 1
 
 
 def test_the_page_shows_what_the_example_does():

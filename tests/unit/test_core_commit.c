@@ -52,16 +52,22 @@ static void parts_init(struct parts *parts, const struct al_alloc *alloc)
     al_buf_init(&parts->changes, alloc);
 }
 
-static void add_ack(struct driver *d, struct parts *parts, uint64_t seq)
+static void add_status(struct driver *d, struct parts *parts, uint64_t seq, uint8_t status)
 {
     struct al_msg_ack ack = {.stream = 1,
                              .seq = seq,
                              .lease = d->lease[1][seq],
-                             .status = AL_STATUS_SUCCESS,
+                             .status = status,
+                             .reason = al_str_c(status == AL_STATUS_FAILED ? "never" : ""),
                              .response = al_str_c("done")};
     uint8_t body[256];
 
     put_body(&parts->acks, body, (size_t)(al_encode_ack(body, &ack) - body));
+}
+
+static void add_ack(struct driver *d, struct parts *parts, uint64_t seq)
+{
+    add_status(d, parts, seq, AL_STATUS_SUCCESS);
 }
 
 static void add_send_to(struct parts *parts, const char *to, uint8_t id, const char *key)
@@ -119,7 +125,7 @@ static void put_group(struct driver *d)
     driver_send(d, 1);
 }
 
-#define BIG_COMMIT_RECORDS 8u /* COMMIT and its seven */
+#define BIG_COMMIT_RECORDS 9u /* COMMIT and its eight */
 
 /* A state to change, and a commit of every sort of part. Its records begin behind *ret_before. */
 static void big_commit(struct driver *d, size_t *ret_before, uint64_t *ret_hash)
@@ -132,11 +138,12 @@ static void big_commit(struct driver *d, size_t *ret_before, uint64_t *ret_hash)
     add_send(&parts, 9, ""); /* their streams are there afterwards */
     add_send_to(&parts, "group:team", 8, "");
     commit(d, &parts, 1);
-    driver_publish(d, 0, 1, 3);
+    driver_publish(d, 0, 1, 4);
     *ret_before = d->record_count;
     *ret_hash = al_node_state_hash(d->node);
     add_ack(d, &parts, 1);
-    add_ack(d, &parts, 2);
+    add_status(d, &parts, 2, AL_STATUS_FAILED);
+    add_ack(d, &parts, 3);
     add_send(&parts, 1, "key");
     add_send(&parts, 2, "");
     add_send_to(&parts, "group:team", 3, "");
@@ -245,6 +252,75 @@ static void test_nobody_hears_of_half_a_commit(void **state)
     driver_deinit(&d);
 }
 
+/* Asks, and finds the first answer of this type. */
+static struct al_str answer_of(struct driver *d, unsigned type)
+{
+    struct al_frame frame;
+
+    driver_send(d, 1);
+    for (size_t i = 0; i < d->effects.count; i++) {
+        const struct al_effect *effect = &d->effects.list[i];
+        struct al_str rest = al_str_of(d->effects.data.data + effect->offset, effect->size);
+        int64_t n;
+
+        while (effect->type == AL_EFFECT_SEND &&
+               (n = al_frame_next(rest, AL_FRAME_MAX, &frame)) > 0) {
+            if (frame.type == type)
+                return frame.body;
+            rest = al_str_of(rest.p + n, rest.n - (uint32_t)n);
+        }
+    }
+    return al_str_of(NULL, 0);
+}
+
+/* ---- messages that are refused ----------------------------------------------------------- */
+
+static uint32_t letters(struct driver *d)
+{
+    struct al_msg_dlq_list m = {.request = 6, .agent = al_str_c("b")};
+    struct al_msg_done done;
+
+    assert_int_equal(al_put_dlq_list(&d->in, &m), 0);
+    assert_int_equal(al_decode_done(answer_of(d, AL_MSG_DONE), &done), 0);
+    return (uint32_t)done.count;
+}
+
+/* The one in front becomes a dead letter, the one behind ends well, in one step with the rest. */
+static void test_a_commit_refuses_a_message(void **state)
+{
+    struct driver d;
+    struct parts parts;
+
+    (void)state;
+    begin(&d);
+    driver_put_publish(
+        &d, &(struct driver_message){.pseq = 1, .text = "ask", .flags = AL_PUBLISH_NOTIFY});
+    driver_send(&d, 0);
+    driver_publish(&d, 0, 2, 3);
+    driver_forget(&d);
+    parts_init(&parts, &d.config.alloc);
+    add_status(&d, &parts, 1, AL_STATUS_FAILED);
+    add_send_to(&parts, "nobody", 1, "");
+    commit(&d, &parts, 1);
+    driver_expect(&d, "1: COMMITTED\n"); /* refused: there is no such agent */
+    assert_int_equal(letters(&d), 0);
+    driver_forget(&d);
+    add_status(&d, &parts, 1, AL_STATUS_FAILED);
+    add_ack(&d, &parts, 2);
+    add_change(&parts, AL_KV_SET, "k", "v");
+    commit(&d, &parts, 1);
+    driver_expect(&d, "0: END 1:1 state 6 attempts 1 'never' ''\n"
+                      "1: ACKED 1:1-1 x1\n"
+                      "1: ACKED 1:2-2 x1\n"
+                      "1: COMMITTED\n");
+    assert_int_equal(letters(&d), 1);
+    driver_restart(&d, false);
+    driver_check_replay(&d);
+    driver_open(&d, 1, 1000, 2);
+    assert_int_equal(letters(&d), 1);
+    driver_deinit(&d);
+}
+
 /* ---- groups ------------------------------------------------------------------------------ */
 
 static void test_a_commit_posts_to_a_group(void **state)
@@ -279,27 +355,6 @@ static void test_a_commit_posts_to_a_group(void **state)
 }
 
 /* ---- any order of things ----------------------------------------------------------------- */
-
-/* Asks, and finds the first answer of this type. */
-static struct al_str answer_of(struct driver *d, unsigned type)
-{
-    struct al_frame frame;
-
-    driver_send(d, 1);
-    for (size_t i = 0; i < d->effects.count; i++) {
-        const struct al_effect *effect = &d->effects.list[i];
-        struct al_str rest = al_str_of(d->effects.data.data + effect->offset, effect->size);
-        int64_t n;
-
-        while (effect->type == AL_EFFECT_SEND &&
-               (n = al_frame_next(rest, AL_FRAME_MAX, &frame)) > 0) {
-            if (frame.type == type)
-                return frame.body;
-            rest = al_str_of(rest.p + n, rest.n - (uint32_t)n);
-        }
-    }
-    return al_str_of(NULL, 0);
-}
 
 static uint64_t pending(struct driver *d, const char *agent)
 {
@@ -406,6 +461,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replay_of_a_part_is_as_if_it_had_never_been),
         cmocka_unit_test(test_life_goes_on_behind_a_part),
+        cmocka_unit_test(test_a_commit_refuses_a_message),
         cmocka_unit_test(test_a_commit_posts_to_a_group),
         cmocka_unit_test(test_nobody_hears_of_half_a_commit),
         cmocka_unit_test(test_any_order_gives_a_state_without_crashes),
