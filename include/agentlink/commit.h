@@ -12,6 +12,8 @@
  *     r = al_commit(commit, 10000);
  *     al_commit_free(commit);
  *
+ * al_commit_async() does not wait, so that many are under way at a time.
+ *
  * State is a small set of keys and values that belongs to the agent: at most 1,000 keys and 1 MiB
  * of keys and values together; it survives everything the journal survives. */
 #ifndef AGENTLINK_COMMIT_H
@@ -77,6 +79,27 @@ AL_API int al_commit_delete(struct al_commit *commit, const char *key);
  * client are under way), -AL_ERR_UNREACHABLE and -AL_ERR_TIMEOUT (it never left this process),
  * -AL_ERR_NOMEM. */
 AL_API int al_commit(struct al_commit *commit, int timeout_ms);
+/* Called by al_client_dispatch() once for each al_commit_async() that returned 0; `error` as
+ * al_commit(), al_last_error() has the words. -AL_ERR_UNKNOWN_OUTCOME: the node has forgotten who
+ * committed, for the connection was lost too long; it was applied once or not at all. The commit is
+ * the program's again: to be looked at, tried again after an error, and freed. */
+typedef void al_commit_fn(void *ctx, struct al_commit *commit, int error);
+/* Commits without waiting: an agent can have several commits under way (1,024 of a client). They
+ * are applied in the order of the calls; messages of one stream may be in different commits if
+ * those are begun in their order (al_attach_options.pipelined gives a program more than one of
+ * them). A refused commit stops none of another stream; one that settles what comes behind it in
+ * its stream is then refused too (-AL_ERR_OUT_OF_ORDER), for the order holds.
+ *
+ * There is no time-out: the library says it again until there is an outcome. Until then the commit
+ * is the library's: al_commit() waits for it (the callback comes all the same), al_commit_free()
+ * lets it go on without a callback, and a client that is closed frees it without one, as client.h
+ * says. A handler that returns meanwhile leaves its delivery to it: settled when the commit is
+ * applied, given out again when it is refused; AL_HANDLER_KEEPS keeps it for another try. `fn` may
+ * be NULL: the commit stays the program's, to be waited for.
+ * 0; at once, and without a callback: -AL_ERR_BUSY (it is under way, applied, or its callback is
+ * due; or 1,024 are under way), -AL_ERR_INVALID (no part, or a delivery was settled otherwise),
+ * -AL_ERR_OUT_OF_ORDER, -AL_ERR_TOO_LARGE, -AL_ERR_NOMEM. */
+AL_API int al_commit_async(struct al_commit *commit, al_commit_fn *fn, void *ctx);
 /* After 0: the receipts of the commit's messages in the order of al_commit_send(), valid until
  * al_commit_free(); returns their number. seq is 0 for one that is not due yet. Before: returns 0.
  */

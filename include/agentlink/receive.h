@@ -31,8 +31,10 @@ struct al_attach_options {
     uint32_t lease_ms;     /* 0: by the kind's policy; otherwise lease time of each message */
     bool takeover;         /* take the agent over from another receiver */
     bool no_create;        /* -AL_ERR_UNKNOWN_AGENT instead of creating the agent */
-    bool pipelined;        /* al_receive() only: give out the next messages of a stream before the
-                              one before is settled. The program settles them in order. */
+    bool pipelined; /* give out the next message of a stream before the one before is settled.
+                       al_receive(): at any time; the program settles them in order.
+                       Handlers: when the one before has left its message to a commit that
+                       is under way (al_commit_async()) */
     struct al_processed *processed; /* what the program has done before: see processed.h; must live
                                        until the client is closed; several agents may share it */
 };

@@ -163,7 +163,7 @@ static int gave_up(struct al_client *client, struct al_commit *commit)
 {
     bool parked = commit->state == ALI_COMMIT_PARKED;
 
-    if (!ali_commit_withdraw(client->session, commit))
+    if (commit->fn || !ali_commit_withdraw(client->session, commit))
         return ali_client_fail(-AL_E_UNKNOWN_OUTCOME,
                                "no answer came in time: the commit of '%s' may or may not have "
                                "been applied; wait for it with al_commit()",
@@ -176,27 +176,33 @@ static int gave_up(struct al_client *client, struct al_commit *commit)
     return explain(commit, -AL_E_TIMEOUT, "not sent: the node did not answer in time");
 }
 
+/* With the lock: queues it. 0, or why not, explained. */
+static int queue(struct al_client *client, struct al_commit *commit)
+{
+    bool empty = commit->ack_count + commit->send_count + commit->change_count == 0;
+    uint32_t bad;
+    int r = ali_commit_queue(client->session, commit, al_clock_now(), &bad);
+
+    commit->bad = bad;
+    if (r < 0)
+        return explain(commit, r, empty ? "it has no part" : NULL);
+    ali_client_flush(client);
+    return 0;
+}
+
 int al_commit(struct al_commit *commit, int timeout_ms)
 {
     struct al_client *client = commit->client;
     uint64_t deadline = ali_deadline_ns(timeout_ms);
-    uint32_t bad;
     int r = 0;
 
     ali_client_lock(client);
-    if (!ali_commit_is_under_way(commit) && commit->state != ALI_COMMIT_DONE) {
-        r = ali_commit_queue(client->session, commit, al_clock_now(), &bad);
-        commit->bad = bad;
-    }
+    if (commit->state == ALI_COMMIT_BUILT && !commit->due)
+        r = queue(client, commit);
     if (r < 0) {
-        r = explain(commit, r,
-                    commit->ack_count + commit->send_count + commit->change_count == 0
-                        ? "it has no part"
-                        : NULL);
         ali_client_unlock(client);
         return r;
     }
-    ali_client_flush(client);
     while (ali_commit_is_under_way(commit) && al_clock_mono_ns() < deadline)
         ali_client_wait(client, deadline);
     if (ali_commit_is_under_way(commit))
@@ -205,6 +211,44 @@ int al_commit(struct al_commit *commit, int timeout_ms)
         r = explain(commit, commit->error, commit->detail);
     ali_client_unlock(client);
     return r;
+}
+
+int al_commit_async(struct al_commit *commit, al_commit_fn *fn, void *ctx)
+{
+    struct al_client *client = commit->client;
+    int r;
+
+    ali_client_lock(client);
+    if (commit->state == ALI_COMMIT_BUILT && !commit->due) {
+        commit->fn = fn; /* its outcome may come with the first write */
+        commit->ctx = ctx;
+        r = queue(client, commit);
+        if (r < 0)
+            commit->fn = NULL;
+    } else {
+        r = add_failed(-AL_E_BUSY, "the commit of", commit->agent, NULL);
+    }
+    ali_client_unlock(client);
+    return r;
+}
+
+bool ali_commit_call(struct al_client *client)
+{
+    struct al_commit *commit = ali_commit_take_due(client->session);
+    al_commit_fn *fn;
+    int error;
+
+    if (!commit)
+        return false;
+    fn = commit->fn;
+    commit->fn = NULL;
+    error = commit->state == ALI_COMMIT_DONE ? 0 : commit->error;
+    ali_client_unlock(client);
+    if (error < 0)
+        explain(commit, error, commit->detail);
+    fn(commit->ctx, commit, error);
+    ali_client_lock(client);
+    return true;
 }
 
 size_t al_commit_receipts(const struct al_commit *commit, const struct al_receipt **ret_receipts)

@@ -118,6 +118,9 @@ bool ali_requests_call(struct al_client *client);
 /* Frees all that are left. */
 void ali_requests_deinit(struct al_client *client);
 
+/* With the lock: calls back one commit that has its outcome. False: there is none. api_commit.c. */
+bool ali_commit_call(struct al_client *client);
+
 /* ---- the connection (connection.c) ------------------------------------------------------- */
 
 /* With the lock: connects if it is time, reads if told to, ticks, writes. Never blocks. */

@@ -60,10 +60,20 @@ static void unlink_commit(struct ali_csession *session, struct al_commit *commit
 
 /* ---- queueing ---------------------------------------------------------------------------- */
 
-/* Nothing of its stream before the delivery may be unsettled but by this commit. */
+/* The unsettled message before it in its stream, NULL: none. */
+static const struct ali_delivery *before(const struct ali_delivery *delivery)
+{
+    do
+        delivery = delivery->prev;
+    while (delivery && delivery->pub.seq == 0);
+    return delivery;
+}
+
+/* Nothing of its stream before the delivery may be unsettled but by this commit, or by one that is
+ * under way already: the node takes that one first. */
 static int check_delivery(const struct al_commit *commit, const struct ali_delivery *delivery)
 {
-    const struct ali_delivery *before;
+    const struct al_commit *first;
 
     if (!delivery)
         return -AL_E_INVALID;
@@ -71,9 +81,10 @@ static int check_delivery(const struct al_commit *commit, const struct ali_deliv
         return delivery->detached ? delivery->detached : -AL_E_INVALID;
     if (!delivery->held || delivery->dropped)
         return -AL_E_INVALID;
-    for (before = delivery->prev; before && before->pub.seq == 0;)
-        before = before->prev;
-    return before && before->commit != commit ? -AL_E_OUT_OF_ORDER : 0;
+    if (!before(delivery))
+        return 0;
+    first = before(delivery)->commit;
+    return first == commit || (first && ali_commit_is_under_way(first)) ? 0 : -AL_E_OUT_OF_ORDER;
 }
 
 static int watch_ends(struct ali_csession *session, struct al_commit *commit, uint32_t *ret_failed)
@@ -114,7 +125,7 @@ int ali_commit_queue(struct ali_csession *session, struct al_commit *commit, str
 
     session->now = now;
     *ret_bad = NO_PART;
-    if (commit->state != ALI_COMMIT_BUILT || session->commit_count >= UNDER_WAY_MAX)
+    if (commit->state != ALI_COMMIT_BUILT || commit->due || session->commit_count >= UNDER_WAY_MAX)
         return -AL_E_BUSY;
     if (commit->ack_count + commit->send_count + commit->change_count == 0)
         return -AL_E_INVALID;
@@ -208,6 +219,17 @@ static struct al_commit *find(struct ali_csession *session, uint32_t request)
     return commit;
 }
 
+static void push_due(struct ali_csession *session, struct al_commit *commit)
+{
+    struct al_commit **link = &session->commits_due;
+
+    while (*link)
+        link = &(*link)->next;
+    *link = commit;
+    commit->next = NULL;
+    commit->due = true;
+}
+
 /* It is over: error 0, or nothing of it was applied (UNKNOWN_OUTCOME: nobody knows). */
 static void finish(struct ali_csession *session, struct al_commit *commit, int error,
                    struct al_str detail)
@@ -235,6 +257,8 @@ static void finish(struct ali_csession *session, struct al_commit *commit, int e
     }
     if (commit->abandoned)
         ali_commit_free(session, commit);
+    else if (commit->fn)
+        push_due(session, commit);
 }
 
 /* What is in flight has numbers behind a refused one. */
@@ -268,6 +292,21 @@ static bool has_new_lease(const struct al_commit *commit)
     return false;
 }
 
+/* It went to the node before another one that settles what stands before it, and which was itself
+ * said again meanwhile. One that is parked has lost the leases of both. */
+static bool has_overtaken(const struct al_commit *commit)
+{
+    for (uint32_t i = 0; i < commit->ack_count; i++) {
+        const struct ali_delivery *delivery = commit->ack[i].delivery, *first;
+
+        first = delivery && delivery->stream ? before(delivery) : NULL;
+        if (first && first->commit && first->commit != commit &&
+            ali_commit_is_under_way(first->commit) && first->commit->state != ALI_COMMIT_PARKED)
+            return true;
+    }
+    return false;
+}
+
 /* Nothing was applied, and it may be tried again: behind the others. */
 static void try_again(struct ali_csession *session, struct al_commit *commit, unsigned state)
 {
@@ -286,7 +325,8 @@ static void refused(struct ali_csession *session, struct al_commit *commit,
     void_others(session);
     if (m->code == AL_E_LEASE_LOST && lost > 0 && !commit->abandoned) {
         try_again(session, commit, ALI_COMMIT_PARKED);
-    } else if (m->code == AL_E_LEASE_LOST && lost == 0 && has_new_lease(commit)) {
+    } else if ((m->code == AL_E_LEASE_LOST && lost == 0 && has_new_lease(commit)) ||
+               (m->code == AL_E_OUT_OF_ORDER && has_overtaken(commit))) {
         try_again(session, commit, ALI_COMMIT_QUEUED);
     } else {
         commit->bad = m->index;
@@ -377,6 +417,17 @@ void ali_commit_fail(struct ali_csession *session, int error, struct al_str deta
         session->commit_cseq = 0; /* the next producer begins anew */
 }
 
+struct al_commit *ali_commit_take_due(struct ali_csession *session)
+{
+    struct al_commit *commit = session->commits_due;
+
+    if (!commit)
+        return NULL;
+    session->commits_due = commit->next;
+    commit->due = false;
+    return commit;
+}
+
 void ali_commit_deinit(struct ali_csession *session)
 {
     struct al_commit *commit;
@@ -384,7 +435,9 @@ void ali_commit_deinit(struct ali_csession *session)
     while ((commit = session->commits)) {
         unlink_commit(session, commit);
         set_state(session, commit, ALI_COMMIT_BUILT);
-        if (commit->abandoned)
+        if (commit->abandoned || commit->fn) /* otherwise the program has it */
             ali_commit_free(session, commit);
     }
+    while ((commit = ali_commit_take_due(session)))
+        ali_commit_free(session, commit);
 }

@@ -38,6 +38,17 @@ int ali_commit_new(struct ali_csession *session, const char *agent, struct al_co
     return 0;
 }
 
+/* Nobody is to be called back. */
+static void not_due(struct ali_csession *session, struct al_commit *commit)
+{
+    struct al_commit **link = &session->commits_due;
+
+    while (*link != commit)
+        link = &(*link)->next;
+    *link = commit->next;
+    commit->due = false;
+}
+
 void ali_commit_free(struct ali_csession *session, struct al_commit *commit)
 {
     const struct al_alloc *alloc = &session->config.alloc;
@@ -48,6 +59,8 @@ void ali_commit_free(struct ali_csession *session, struct al_commit *commit)
         commit->abandoned = true;
         return;
     }
+    if (commit->due)
+        not_due(session, commit);
     for (uint32_t i = 0; i < commit->ack_count; i++)
         if (commit->ack[i].delivery)
             ali_commit_forget(commit->ack[i].delivery);
@@ -73,7 +86,7 @@ void ali_commit_forget(struct ali_delivery *delivery)
 
 static int check_room(const struct al_commit *commit)
 {
-    if (commit->state != ALI_COMMIT_BUILT)
+    if (commit->state != ALI_COMMIT_BUILT || commit->due)
         return -AL_E_BUSY;
     return commit->ack_count + commit->send_count + commit->change_count < AL_COMMIT_PARTS_MAX
                ? 0

@@ -81,6 +81,8 @@ static void handler_returned(struct al_client *client, struct ali_delivery *deli
     delivery->in_handler = false;
     if (delivery->commit && ali_commit_is_under_way(delivery->commit)) {
         delivery->let_go = result != AL_HANDLER_KEEPS; /* its answer settles it */
+        if (delivery->stream)
+            ali_rstream_update(session, delivery->stream);
         return;
     }
     if (delivery->settled) {
@@ -133,8 +135,8 @@ static int call_back(struct al_client *client, bool handlers)
     int count = 0;
 
     while (count < CALLBACKS_AT_ONCE && !atomic_load(&client->stop)) {
-        if (!call_notice(client) && !call_receipt(client) && !call_end(client) &&
-            !ali_requests_call(client) && !(handlers && call_handler(client)))
+        if (!call_notice(client) && !call_receipt(client) && !ali_commit_call(client) &&
+            !call_end(client) && !ali_requests_call(client) && !(handlers && call_handler(client)))
             break;
         count++;
     }

@@ -134,10 +134,21 @@ void ali_rstream_free(struct ali_csession *session, struct ali_rstream *stream)
     al_pool_put(&session->rstream_pool, stream->ref);
 }
 
+/* True if a commit under way settles the last message that the program had, and none before it has
+ * to come again first. */
+static bool is_left_to_commits(const struct ali_rstream *stream)
+{
+    const struct ali_delivery *last = stream->queued ? stream->queued->prev : stream->tail;
+
+    return last && last->let_go && last->commit && ali_commit_is_under_way(last->commit) &&
+           !stream->head->dropped;
+}
+
 void ali_rstream_update(struct ali_csession *session, struct ali_rstream *stream)
 {
     const struct ali_attach *attach = stream->attach;
-    bool free_to_go = stream->held_count == 0 || (attach->pull && attach->options.pipelined);
+    bool free_to_go = stream->held_count == 0 ||
+                      (attach->options.pipelined && (attach->pull || is_left_to_commits(stream)));
 
     if (!stream->head && !stream->acks && !stream->nack) {
         ali_rstream_free(session, stream);

@@ -11,8 +11,8 @@
  * come, and ali_csession_disconnected when the connection is gone. It reads before it ticks, so
  * that a silence is never the driver's own.
  *
- * What comes of it is pulled: finished sends from `results`, ends from `ends`, notices from
- * `notices`, messages by ali_csession_take.
+ * What comes of it is pulled: finished sends from `results`, commits from `commits_due`, ends from
+ * `ends`, notices from `notices`, messages by ali_csession_take.
  *
  * Invariants
  * - A message stands in its channel's queue from the send until its answer; the node answers a
@@ -20,7 +20,8 @@
  * - What is behind `unsent` in a channel has not been written on this connection.
  * - A channel is held from a refusal until everything in flight on it is answered and it is
  * resumed; nothing is written on it meanwhile.
- * - Of one stream at most one delivery is with the program (unless pipelined); deliveries of a
+ * - Of one stream at most one delivery is with the program (unless pipelined; then a handler has at
+ *   most one, and others are with commits under way); deliveries of a
  * stream stand in order of their sequences, those with the program first.
  * - An ack is kept, ready to be written again, until the node has confirmed it.
  *
@@ -221,8 +222,10 @@ struct ali_commit_ack {
 
 /* A commit: built by the program, then queued until the node has answered. */
 struct al_commit {
-    struct al_commit *next; /* session->commits */
+    struct al_commit *next; /* session->commits, or session->commits_due */
     void *client;           /* the driver's: struct al_client */
+    al_commit_fn *fn;       /* called back when it has its outcome; NULL: waited for */
+    void *ctx;
     enum {
         ALI_COMMIT_BUILT,    /* with the program; also after a refusal */
         ALI_COMMIT_QUEUED,   /* to be written */
@@ -233,6 +236,7 @@ struct al_commit {
     } state;
     bool written;   /* it may have been applied */
     bool abandoned; /* the program has freed it */
+    bool due;       /* it has its outcome, which is to be called back */
     bool duplicate; /* applied: it was the second time that the node saw it */
     uint32_t request;
     uint64_t cseq;
@@ -361,6 +365,7 @@ struct ali_csession {
 
     /* Committing. */
     struct al_commit *commits, **commits_end; /* in the order of their numbers */
+    struct al_commit *commits_due;            /* to be called back, the oldest first */
     uint32_t commit_count, commit_inflight, commit_void;
     uint64_t commit_cseq;        /* number of the last one that was applied */
     struct al_str committed_ext; /* optional fields of the COMMITTED that is being handled */
@@ -672,6 +677,8 @@ static inline bool ali_commit_is_under_way(const struct al_commit *commit)
 }
 /* The delivery goes another way than its commit, which is not under way. */
 void ali_commit_forget(struct ali_delivery *delivery);
+/* Takes the oldest one that is to be called back; NULL: there is none. */
+struct al_commit *ali_commit_take_due(struct ali_csession *session);
 /* Makes the frame of its parts. 0, -AL_E_TOO_LARGE, -AL_E_NOMEM. */
 int ali_commit_encode(const struct ali_csession *session, struct al_commit *commit);
 /* The n-th body of a list, for a word about it; empty: there is none. */

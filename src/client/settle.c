@@ -465,6 +465,7 @@ void ali_csession_drop(struct ali_csession *session, struct ali_delivery *delive
     }
     /* Nothing of the stream may overtake it: it keeps its place until the node calls it back. */
     delivery->dropped = true;
+    ali_rstream_update(session, delivery->stream); /* nor is given out before it has come again */
 }
 
 /* ---- leases ------------------------------------------------------------------------------ */

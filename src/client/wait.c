@@ -63,7 +63,7 @@ static unsigned something(const struct al_client *client)
            (session->notices && client->notice_fn ? 4u : 0) |
            (ali_csession_is_ready(session, ALI_READY_PULL) ? 8u : 0) |
            (ali_csession_is_ready(session, ALI_READY_HANDLER) ? 16u : 0) |
-           (client->requests_due || client->parts_due ? 32u : 0);
+           (client->requests_due || client->parts_due ? 32u : 0) | (session->commits_due ? 64u : 0);
 }
 
 /* For a program that polls al_client_fd() itself: what the library knows shows there. */

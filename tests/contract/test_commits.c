@@ -336,6 +336,165 @@ static void test_dropped(void **state)
     bus_close(client);
 }
 
+/* ---- asynchronous ------------------------------------------------------------------------ */
+
+#define MANY 40
+
+struct outcomes {
+    int good, bad, last_error;
+    bool again; /* a refused one is tried again */
+};
+
+static void on_commit(void *ctx, struct al_commit *commit, int error)
+{
+    struct outcomes *outcomes = ctx;
+
+    outcomes->good += error == 0;
+    outcomes->bad += error < 0;
+    outcomes->last_error = error;
+    if (error < 0)
+        assert_non_null(strstr(al_last_error(), "message 1 to 'nobody'"));
+    if (error < 0 && outcomes->again)
+        ok(al_commit_async(commit, on_commit, outcomes));
+    else
+        al_commit_free(commit);
+}
+
+static void dispatch_until(struct al_client *client, const struct outcomes *outcomes, int count)
+{
+    for (int i = 0; i < 500 && outcomes->good + outcomes->bad < count; i++)
+        (void)al_client_dispatch(client, 100);
+    assert_int_equal(outcomes->good + outcomes->bad, count);
+}
+
+/* Many of one stream are under way at a time; they are applied in its order. */
+static void test_many_at_once(void **state)
+{
+    struct al_client *worker = bus_open(*state), *reader = bus_open(*state);
+    struct outcomes outcomes = {0};
+    struct al_client_info info;
+    struct al_commit *commit;
+    struct al_message copy;
+    char text[16];
+
+    ok(al_agent_add(worker, "c"));
+    ok(al_attach(worker, "b", &(struct al_attach_options){.pipelined = true, .credit = MANY}));
+    for (int i = 0; i < MANY; i++) {
+        snprintf(text, sizeof(text), "%d", i);
+        (void)send_text(reader, "a", "b", text);
+    }
+    for (int i = 0; i < MANY; i++) {
+        struct al_delivery *d = receive(worker);
+
+        snprintf(text, sizeof(text), "%d", i);
+        copy = text_message(NULL, "c", text);
+        ok(al_commit_begin(worker, "b", &commit));
+        ok(al_commit_ack(commit, d, NULL));
+        ok(al_commit_send(commit, &copy));
+        ok(al_commit_put(commit, "last", text, strlen(text)));
+        ok(al_commit_async(commit, on_commit, &outcomes));
+    }
+    dispatch_until(worker, &outcomes, MANY);
+    assert_int_equal(outcomes.good, MANY);
+    al_client_get_info(worker, &info);
+    assert_int_equal(info.committed, MANY);
+    assert_int_equal(info.uncommitted, 0);
+    assert_state(worker, "b", "last=39");
+    ok(al_attach(reader, "c", NULL));
+    for (int i = 0; i < MANY; i++) {
+        struct al_delivery *d = receive(reader);
+
+        snprintf(text, sizeof(text), "%d", i);
+        assert_text(d, text);
+        ok(al_ack(d, NULL));
+    }
+    bus_close(worker);
+    bus_close(reader);
+}
+
+struct piped {
+    struct al_client *client;
+    struct outcomes outcomes;
+    uint64_t most;
+};
+
+static int commit_later(void *ctx, struct al_delivery *d)
+{
+    struct piped *piped = ctx;
+    struct al_client_info info;
+    struct al_commit *commit;
+
+    ok(al_commit_begin(piped->client, "b", &commit));
+    ok(al_commit_ack(commit, d, NULL));
+    ok(al_commit_async(commit, on_commit, &piped->outcomes));
+    al_client_get_info(piped->client, &info);
+    if (info.uncommitted > piped->most)
+        piped->most = info.uncommitted;
+    return 0;
+}
+
+/* A handler gets the next message of a stream while the one before is with its commit. */
+static void test_handlers_run_ahead(void **state)
+{
+    struct piped piped = {.client = bus_open(*state)};
+    int sent = 0;
+
+    ok(al_handle(piped.client, "b", &(struct al_attach_options){.pipelined = true}, commit_later,
+                 &piped));
+    /* The node may be fast enough to answer each before the next one is there, at times. */
+    for (int round = 0; round < 200 && piped.most < 2; round++) {
+        for (int i = 0; i < MANY; i++)
+            (void)send_text(piped.client, "a", "b", "x");
+        sent += MANY;
+        dispatch_until(piped.client, &piped.outcomes, sent);
+    }
+    assert_int_equal(piped.outcomes.good, sent);
+    assert_true(piped.most >= 2);
+    bus_close(piped.client);
+}
+
+static void test_called_back(void **state)
+{
+    struct al_client *client = bus_open(*state);
+    struct al_message to_nobody = text_message("b", "nobody", "x");
+    struct outcomes outcomes = {0};
+    struct al_commit *commit;
+
+    ok(al_agent_add(client, "b"));
+    ok(al_commit_begin(client, "b", &commit));
+    assert_int_equal(al_commit_async(commit, on_commit, &outcomes), -AL_ERR_INVALID); /* no part */
+    ok(al_commit_send(commit, &to_nobody));
+    outcomes.again = true;
+    ok(al_commit_async(commit, on_commit, &outcomes));
+    assert_int_equal(al_commit_async(commit, on_commit, &outcomes), -AL_ERR_BUSY);
+    dispatch_until(client, &outcomes, 1);
+    assert_int_equal(outcomes.last_error, -AL_ERR_UNKNOWN_AGENT);
+    outcomes.again = false;
+    dispatch_until(client, &outcomes, 2);
+
+    ok(al_commit_begin(client, "b", &commit)); /* waited for, and called back all the same */
+    ok(al_commit_put(commit, "k", "v", 1));
+    ok(al_commit_async(commit, on_commit, &outcomes));
+    ok(al_commit(commit, 5000));
+    assert_int_equal(outcomes.good, 0);
+    dispatch_until(client, &outcomes, 3);
+    assert_int_equal(outcomes.good, 1);
+
+    ok(al_commit_begin(client, "b", &commit)); /* nobody waits for it */
+    ok(al_commit_put(commit, "k", "w", 1));
+    ok(al_commit_async(commit, on_commit, &outcomes));
+    al_commit_free(commit);
+    ok(al_client_flush(client, 5000));
+    assert_int_equal(outcomes.good, 1);
+    assert_state(client, "b", "k=w");
+
+    ok(al_commit_begin(client, "b", &commit)); /* closing frees it, and calls nobody */
+    ok(al_commit_put(commit, "k", "x", 1));
+    ok(al_commit_async(commit, on_commit, &outcomes));
+    bus_close(client);
+    assert_int_equal(outcomes.good, 1);
+}
+
 /* ---- handlers ---------------------------------------------------------------------------- */
 
 #define WORK 60
@@ -440,8 +599,17 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, bus_setup, bus_teardown)
     const struct CMUnitTest tests[] = {
-        T(all_of_it),       T(none_of_it),     T(refusal), T(to_a_group),
-        T(parts),           T(reply_in_parts), T(dropped), T(once_over_restarts),
+        T(all_of_it),
+        T(none_of_it),
+        T(refusal),
+        T(to_a_group),
+        T(parts),
+        T(reply_in_parts),
+        T(dropped),
+        T(many_at_once),
+        T(handlers_run_ahead),
+        T(called_back),
+        T(once_over_restarts),
         T(unknown_outcome),
     };
 

@@ -1,7 +1,9 @@
 """Effectively once, with the programs: what docs/effectively-once.md shows, and its edges."""
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 
 import pytest
@@ -28,9 +30,17 @@ def examples():
 @pytest.fixture
 def shell(node, tmp_path):
     def run(script):
-        return subprocess.run(["sh", "-eu", "-c", script], cwd=tmp_path, timeout=60, check=True,
-                              env=environment("unix:" + node.socket, tmp_path),
-                              capture_output=True, text=True)
+        process = subprocess.Popen(["sh", "-eu", "-c", script], cwd=tmp_path, text=True,
+                                   env=environment("unix:" + node.socket, tmp_path),
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   start_new_session=True)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # what it left in the background
+                os.killpg(process.pid, signal.SIGKILL)
+        assert process.returncode == 0, script + out + err
+        return subprocess.CompletedProcess(script, 0, out, err)
     return run
 
 
@@ -102,6 +112,13 @@ def test_a_commit_survives_its_program(shell):
     assert result.stdout.count("FAILED") == 1
 
 
-def test_the_page_shows_what_the_example_does():
-    shown = re.search(r"^```c\n(.*?)^```", PAGE.read_text(), re.M | re.S).group(1)
-    assert shown in (ROOT / "examples/commit.c").read_text()
+def test_a_relay_passes_everything_on_once(shell):
+    script, = examples()["Many steps under way"]
+    lines = shell(script).stdout.splitlines()
+    assert [json.loads(line)["data"] for line in lines] == [str(n) for n in range(1, 31)]
+
+
+def test_the_page_shows_what_the_examples_do():
+    shown = re.findall(r"^```c\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    for code, name in zip(shown, ["commit", "relay"], strict=True):
+        assert code in (ROOT / f"examples/{name}.c").read_text()

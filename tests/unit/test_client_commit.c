@@ -244,6 +244,129 @@ static void test_producer_retired(void **state)
     peer_deinit(&peer);
 }
 
+/* ---- asynchronous, several of one stream ------------------------------------------------- */
+
+static void never_called(void *ctx, struct al_commit *commit, int error)
+{
+    (void)ctx, (void)commit, (void)error;
+    fail();
+}
+
+/* Messages 1 and 2 of a stream, in two commits that are both under way. */
+static void two_of_a_stream(struct peer *peer, struct al_commit *ret_commits[2])
+{
+    peer_init(peer, NULL);
+    peer_connect(peer);
+    peer_attach(peer, &(struct al_attach_options){.pipelined = true}, false);
+    peer_deliver(peer, 1, 0, 100, "x");
+    peer_deliver(peer, 2, 1, 101, "y");
+    for (int i = 0; i < 2; i++) {
+        ret_commits[i] = queue(peer, NULL, peer_next(peer));
+        ret_commits[i]->fn = never_called;
+    }
+    open_producer(peer);
+}
+
+static void assert_due(struct peer *peer, const struct al_commit *want, int error)
+{
+    struct al_commit *commit = ali_commit_take_due(peer->session);
+
+    assert_ptr_equal(commit, want);
+    assert_int_equal(commit->error, error);
+    assert_int_equal(commit->state, error ? ALI_COMMIT_BUILT : ALI_COMMIT_DONE);
+    ali_commit_free(peer->session, commit);
+}
+
+static void test_two_of_a_stream_are_under_way(void **state)
+{
+    struct peer peer;
+    struct al_commit *commits[2];
+    uint32_t first, second;
+
+    (void)state;
+    two_of_a_stream(&peer, commits);
+    assert_int_equal(take_ack(&peer, 1, &first), 100);
+    assert_int_equal(take_ack(&peer, 2, &second), 101);
+    assert_null(ali_commit_take_due(peer.session));
+    answer(&peer, first, 0, 0);
+    answer(&peer, second, 0, 0);
+    assert_due(&peer, commits[0], 0);
+    assert_due(&peer, commits[1], 0);
+    assert_null(peer.session->deliveries);
+    peer_deinit(&peer);
+}
+
+/* What stands behind a refused one in its stream is refused for the order. */
+static void test_the_order_of_a_stream_holds(void **state)
+{
+    struct peer peer;
+    struct al_commit *commits[2];
+    uint32_t first, second;
+
+    (void)state;
+    two_of_a_stream(&peer, commits);
+    (void)take_ack(&peer, 1, &first);
+    (void)take_ack(&peer, 2, &second);
+    answer(&peer, first, AL_E_DISK_FULL, 0);
+    answer(&peer, second, AL_E_SEQUENCE_GAP, 0);
+    assert_int_equal(take_ack(&peer, 1, &second), 101);
+    answer(&peer, second, AL_E_OUT_OF_ORDER, 0);
+    assert_due(&peer, commits[0], -AL_E_DISK_FULL);
+    assert_due(&peer, commits[1], -AL_E_OUT_OF_ORDER);
+    peer_deinit(&peer);
+}
+
+/* Both have lost their leases, and the second is said again before the first. */
+static void test_one_that_has_overtaken_goes_behind(void **state)
+{
+    struct peer peer;
+    struct al_commit *commits[2];
+    uint32_t first, second;
+
+    (void)state;
+    two_of_a_stream(&peer, commits);
+    (void)take_ack(&peer, 1, &first);
+    (void)take_ack(&peer, 2, &second);
+    FEED(&peer, recall, .agent = 7, .stream = 5, .seq = 1, .code = AL_E_TIMEOUT);
+    answer(&peer, first, AL_E_LEASE_LOST, 0);
+    assert_int_equal(commits[0]->state, ALI_COMMIT_PARKED);
+    peer_deliver(&peer, 1, 0, 200, "x");
+    peer_deliver(&peer, 2, 1, 201, "y");
+    assert_silent(&peer); /* the number of the second is not known to be void yet */
+    answer(&peer, second, AL_E_SEQUENCE_GAP, 0);
+    assert_int_equal(take_ack(&peer, 1, &second), 201);
+    assert_int_equal(take_ack(&peer, 2, &first), 200);
+    answer(&peer, second, AL_E_OUT_OF_ORDER, 0);
+    answer(&peer, first, AL_E_SEQUENCE_GAP, 0);
+    assert_int_equal(take_ack(&peer, 1, &first), 200);
+    assert_int_equal(take_ack(&peer, 2, &second), 201);
+    answer(&peer, first, 0, 0);
+    answer(&peer, second, 0, 0);
+    assert_due(&peer, commits[0], 0);
+    assert_due(&peer, commits[1], 0);
+    peer_deinit(&peer);
+}
+
+/* One under way, one whose callback is due, one freed meanwhile: all go with the session. */
+static void test_the_library_frees_what_it_still_has(void **state)
+{
+    struct peer peer;
+    struct al_commit *commits[2], *third;
+    uint32_t first, bad;
+
+    (void)state;
+    two_of_a_stream(&peer, commits);
+    (void)take_ack(&peer, 1, &first);
+    answer(&peer, first, 0, 0);
+    third = queue(&peer, "k", NULL);
+    third->fn = never_called;
+    ali_commit_free(peer.session, third);
+    assert_int_equal(ali_commit_queue(peer.session, commits[0], peer.now, &bad), -AL_E_BUSY);
+    assert_int_equal(ali_commit_add_change(commits[0], AL_KV_SET, al_str_c("k"), al_str_c("v")),
+                     -AL_E_BUSY);
+    peer_deinit(&peer); /* which looks for memory that is left */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +376,10 @@ int main(void)
         cmocka_unit_test(test_has_a_lease_again),
         cmocka_unit_test(test_detached_while_it_waits),
         cmocka_unit_test(test_producer_retired),
+        cmocka_unit_test(test_two_of_a_stream_are_under_way),
+        cmocka_unit_test(test_the_order_of_a_stream_holds),
+        cmocka_unit_test(test_one_that_has_overtaken_goes_behind),
+        cmocka_unit_test(test_the_library_frees_what_it_still_has),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
