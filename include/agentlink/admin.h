@@ -95,6 +95,7 @@ struct al_agent_info {
     uint32_t number;
     uint32_t uid;          /* owning user */
     bool attached;         /* a receiver is attached */
+    uint8_t receivers;     /* how many are, at most 255: they share the inbox */
     uint64_t created_ms;   /* wall clock */
     uint64_t ready;        /* messages waiting */
     uint64_t leased;       /* messages out with the receiver */

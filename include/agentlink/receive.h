@@ -30,6 +30,8 @@ struct al_attach_options {
     uint32_t credit_bytes; /* payload bytes likewise; default 16 MiB */
     uint32_t lease_ms;     /* 0: by the kind's policy; otherwise lease time of each message */
     bool takeover;         /* take the agent over from another receiver */
+    bool shared;           /* share the inbox with others that say so too, at most 128: each stream
+                              is with one of them while it has messages out */
     bool no_create;        /* -AL_ERR_UNKNOWN_AGENT instead of creating the agent */
     bool pipelined; /* give out the next message of a stream before the one before is settled.
                        al_receive(): at any time; the program settles them in order.

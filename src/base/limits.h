@@ -28,6 +28,7 @@
 #define AL_CONNECTIONS_MAX       10000u
 #define AL_CHANNELS_PER_CONN_MAX 4096u
 #define AL_ATTACHES_PER_CONN_MAX 1024u
+#define AL_RECEIVERS_MAX         128u /* that share one inbox */
 #define AL_PUBLISH_WINDOW        65536u /* messages without a receipt, per connection */
 #define AL_CREDIT_MAX            65536u /* messages pushed and not acknowledged, per agent */
 #define AL_WATCHES_PER_CONN_MAX  65536u /* ends awaited of messages that others sent */

@@ -17,6 +17,7 @@ static void print_agent_json(struct ali_cli *cli, const struct al_agent_info *ag
 
     json_object_set_new(object, "name", ali_json_text(agent->name));
     json_object_set_new(object, "attached", json_boolean(agent->attached));
+    json_object_set_new(object, "receivers", json_integer(agent->receivers));
     json_object_set_new(object, "waiting", ali_json_count(agent->ready));
     json_object_set_new(object, "leased", ali_json_count(agent->leased));
     json_object_set_new(object, "delayed", ali_json_count(agent->delayed));
@@ -27,6 +28,19 @@ static void print_agent_json(struct ali_cli *cli, const struct al_agent_info *ag
     json_object_set_new(object, "uid", ali_json_count(agent->uid));
     json_object_set_new(object, "created", ali_json_time(agent->created_ms));
     ali_json_print(cli, object);
+}
+
+/* "no", "yes", or how many share the inbox. */
+static void put_attached(struct ali_table *table, const struct al_agent_info *agent)
+{
+    char text[32];
+
+    if (agent->receivers > 1)
+        snprintf(text, sizeof text, "%u share it", agent->receivers);
+    ali_table_put(table, agent->attached ? ALI_GOOD : ALI_DIM,
+                  al_str_c(agent->receivers > 1 ? text
+                           : agent->attached    ? "yes"
+                                                : "no"));
 }
 
 /* ---- ls ---------------------------------------------------------------------------------- */
@@ -47,8 +61,7 @@ static int add_row(void *ctx, const struct al_agent_info *agent)
         return 0;
     }
     ali_table_text(table, agent->name);
-    ali_table_put(table, agent->attached ? ALI_GOOD : ALI_DIM,
-                  al_str_c(agent->attached ? "yes" : "no"));
+    put_attached(table, agent);
     ali_table_count(table, agent->ready);
     ali_table_count(table, agent->leased);
     ali_table_count(table, agent->delayed);
@@ -113,8 +126,7 @@ static int show_agent(void *ctx, const struct al_agent_info *agent)
     ali_table_key(table, "name");
     ali_table_text(table, agent->name);
     ali_table_key(table, "attached");
-    ali_table_put(table, agent->attached ? ALI_GOOD : ALI_PLAIN,
-                  al_str_c(agent->attached ? "yes, a receiver is there" : "no"));
+    put_attached(table, agent);
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         ali_table_key(table, counts[i].key);
         ali_table_count(table, counts[i].value);

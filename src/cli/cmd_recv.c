@@ -14,7 +14,7 @@
 struct recv_values {
     const char *as;
     uint64_t count, timeout_ms, credit, lease_ms;
-    bool nack, no_ack, takeover;
+    bool nack, no_ack, takeover, shared;
 };
 
 #define OFFSET(field) offsetof(struct recv_values, field)
@@ -35,6 +35,8 @@ static const struct ali_option recv_options[] = {
      .help = "messages given out at one time (default: 64, never more than --count)"},
     {"takeover", 0, NULL, ALI_FLAG, OFFSET(takeover),
      .help = "take the agent over from another receiver"},
+    {"shared", 0, NULL, ALI_FLAG, OFFSET(shared),
+     .help = "share the inbox with other receivers that say so: each stream is with one of them"},
     {.name = NULL},
 };
 
@@ -148,8 +150,8 @@ static int receive_all(struct ali_cli *cli, const struct recv_values *values)
 static int attach_failed(const struct ali_cli *cli, const struct recv_values *values, int error)
 {
     if (error == -AL_E_ALREADY_ATTACHED) {
-        ali_say(cli,
-                "another receiver is attached to '%s'; end it first, or take over with --takeover",
+        ali_say(cli, "%s is attached to '%s'; end it first, or take over with --takeover",
+                values->shared ? "a receiver that does not share" : "another receiver",
                 ali_safe_c(values->as));
         return ALI_EXIT_REFUSED;
     }
@@ -171,6 +173,7 @@ static int run_recv(struct ali_cli *cli, const void *values, char **args)
     struct al_attach_options options = {
         .lease_ms = (uint32_t)v->lease_ms,
         .takeover = v->takeover,
+        .shared = v->shared,
         .pipelined = v->no_ack,
     };
     int code, r;

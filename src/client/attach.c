@@ -1,8 +1,8 @@
 /* attach.c - whom this client receives for: asking the node, and asking again after a reconnect.
  *
- * An agent has one receiver. A program that has just been killed may still be one for a moment, until
- * the system has closed its connection; so for the first second of each connection a refusal for
- * that reason is not the end, but asked again. */
+ * An agent has one receiver. A program that has just been killed may still be one for a moment,
+ * until the system has closed its connection; so for the first second of each connection a refusal
+ * for that reason is not the end, but asked again. */
 #include "base/errors.h"
 #include "base/limits.h"
 #include "base/text.h"
@@ -53,6 +53,7 @@ static int attach_ask(struct ali_csession *session, struct ali_attach *attach)
         m.credit = session->credit_max;
     /* Taking over is done once: two that fight for an agent would never end. */
     m.flags = (uint8_t)((options->takeover && !attach->announced ? AL_ATTACH_TAKEOVER : 0) |
+                        (options->shared ? AL_ATTACH_SHARED : 0) |
                         (options->no_create ? AL_ATTACH_NO_CREATE : 0));
     m.request = attach->request = ali_csession_number(session);
     r = al_put_attach(&session->out, &m);

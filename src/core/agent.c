@@ -65,7 +65,9 @@ static int check_removal(const struct al_node *node, ali_ref ref, bool force)
 {
     const struct ali_agent *agent = ali_agent_at(node, ref);
 
-    if ((agent->inbox->v.conn != AL_REF_NONE || agent->inbox->v.busy.head) && !force)
+    const struct ali_out_sum out = ali_inbox_out(agent->inbox);
+
+    if ((out.receivers || out.messages) && !force)
         return -AL_E_ALREADY_ATTACHED;
     if (agent->v.channel_count || agent->inbox->v.member_count || ali_schedule_uses(node, ref) ||
         ((agent->inbox->d.pending || agent->inbox->d.letter_count) && !force))
@@ -90,17 +92,8 @@ int ali_handle_agent_remove(struct al_node *node, struct ali_conn *conn,
     if (r == 0)
         r = check_removal(node, ref, m->flags & 1);
     if (r == 0) {
-        struct ali_agent *agent = ali_agent_at(node, ref);
-        struct ali_conn *receiver = ali_conn_at(node, agent->inbox->v.conn);
-        struct al_msg_detached detached = {.agent = agent->d.id,
-                                           .code = AL_E_NOT_FOUND,
-                                           .detail = al_str_c("the agent was removed")};
-
-        record.agent = agent->d.id;
-        if (receiver)
-            ALI_SEND(node, receiver->number, detached, &detached);
-        ali_session_leave(node, ref, true);
-        agent->inbox->v.has_session = false;
+        record.agent = ali_agent_at(node, ref)->d.id;
+        ali_sessions_removed(node, ref);
         r = ali_commit(node, ALI_REC_AGENT_REMOVE, &record);
     }
     ali_send_done(node, conn, m->request, r, r == 0);
@@ -112,20 +105,22 @@ int ali_handle_agent_remove(struct al_node *node, struct ali_conn *conn,
 static void send_row(struct al_node *node, struct ali_conn *conn, uint32_t request, ali_ref ref)
 {
     const struct ali_agent *agent = ali_agent_at(node, ref);
+    const struct ali_out_sum out = ali_inbox_out(agent->inbox);
     uint64_t busy = agent->inbox->d.pending - agent->inbox->v.delayed;
     uint8_t dead[12];
-    struct al_msg_agent_row row = {.request = request,
-                                   .agent = agent->d.id,
-                                   .uid = agent->d.uid,
-                                   .attached = agent->inbox->v.conn != AL_REF_NONE,
-                                   .created_ms = agent->d.created_ms,
-                                   .ready = busy - agent->inbox->v.out,
-                                   .leased = agent->inbox->v.out,
-                                   .delayed = agent->inbox->v.delayed,
-                                   .dead = agent->inbox->d.letter_count,
-                                   .leased_bytes = agent->inbox->v.out_bytes,
-                                   .streams = agent->v.stream_count,
-                                   .name = al_str_of(agent->d.name, agent->d.name_size)};
+    struct al_msg_agent_row row = {
+        .request = request,
+        .agent = agent->d.id,
+        .uid = agent->d.uid,
+        .attached = (uint8_t)(out.receivers < UINT8_MAX ? out.receivers : UINT8_MAX),
+        .created_ms = agent->d.created_ms,
+        .ready = busy - out.messages,
+        .leased = out.messages,
+        .delayed = agent->inbox->v.delayed,
+        .dead = agent->inbox->d.letter_count,
+        .leased_bytes = out.bytes,
+        .streams = agent->v.stream_count,
+        .name = al_str_of(agent->d.name, agent->d.name_size)};
 
     struct al_str ext =
         ali_ext_put_u64(dead, AL_AGENT_EXT_DEAD_BYTES, agent->inbox->d.letter_bytes);

@@ -24,7 +24,7 @@ void ali_apply_epoch(struct al_node *node, uint64_t lsn, const struct ali_rec_ep
 
 const struct ali_inbox ali_no_inbox = {
     .d = {.letters = {AL_REF_NONE, AL_REF_NONE}, .values = {AL_REF_NONE, AL_REF_NONE}},
-    .v = {.conn = AL_REF_NONE}};
+    .v = {.own = {.conn = AL_REF_NONE}}};
 
 /* Only groups have such names. */
 static bool is_group_name(struct al_str name)
@@ -66,7 +66,7 @@ int ali_prepare_agent_add(struct al_node *node, const struct ali_rec_agent_add *
 }
 
 /* An inbox that has nothing yet; a group's stays as it is. */
-static void give_inbox(struct al_node *node, struct ali_agent *agent)
+static void give_inbox(struct al_node *node, struct ali_agent *agent, ali_ref ref)
 {
     agent->inbox = node->v.prepared_inbox;
     if (!agent->inbox) {
@@ -74,6 +74,7 @@ static void give_inbox(struct al_node *node, struct ali_agent *agent)
         return;
     }
     *agent->inbox = ali_no_inbox;
+    agent->inbox->v.own.agent = ref;
     node->v.prepared_inbox = NULL;
 }
 
@@ -92,7 +93,7 @@ void ali_apply_agent_add(struct al_node *node, uint64_t lsn, const struct ali_re
     memcpy(agent->d.name, r->name.p, r->name.n);
     node->v.prepared_name = NULL;
     node->v.prepared_name_size = 0;
-    give_inbox(node, agent);
+    give_inbox(node, agent, ref);
     agent->v.streams = ALI_LIST_EMPTY;
     agent->v.group = AL_REF_NONE;
     node->d.next_agent = r->agent + 1;
@@ -168,7 +169,6 @@ void ali_apply_agent_remove(struct al_node *node, uint64_t lsn,
     }
     while (agent->inbox->d.values.head != AL_REF_NONE)
         ali_value_remove(node, agent->inbox->d.values.head);
-    al_wheel_cancel(&node->v.wheel, &agent->inbox->v.timer);
     al_index_remove(&node->agent_ids, ali_hash_number(agent->d.id), ref);
     al_index_remove(&node->agent_names,
                     ali_hash_name(node, al_str_of(agent->d.name, agent->d.name_size)), ref);
@@ -182,8 +182,10 @@ void ali_agent_free(struct al_node *node, struct ali_agent *agent)
     if (!ali_has_inbox(agent))
         return;
     ali_breakers_free(node, agent);
-    al_wheel_cancel(&node->v.wheel, &agent->inbox->v.timer);
-    al_alloc_free(&node->alloc, agent->inbox->v.levels, sizeof(*agent->inbox->v.levels));
+    al_wheel_cancel(&node->v.wheel, &agent->inbox->v.own.timer);
+    while (agent->inbox->v.shared)
+        ali_receiver_free(node, agent->inbox->v.shared);
+    al_alloc_free(&node->alloc, agent->inbox->v.own.levels, sizeof(*agent->inbox->v.own.levels));
     al_alloc_free(&node->alloc, agent->inbox, sizeof(*agent->inbox));
 }
 
@@ -261,10 +263,10 @@ void ali_apply_producer_close(struct al_node *node, uint64_t lsn,
 /* An agent that receives has its levels; to a group nothing is pushed. */
 static int reserve_levels(struct al_node *node, struct ali_agent *to)
 {
-    if (to->inbox->v.levels || !ali_has_inbox(to))
+    if (to->inbox->v.own.levels || !ali_has_inbox(to))
         return 0;
-    to->inbox->v.levels = al_alloc_zero(&node->alloc, sizeof(*to->inbox->v.levels));
-    return to->inbox->v.levels ? 0 : -AL_E_NOMEM;
+    to->inbox->v.own.levels = al_alloc_zero(&node->alloc, sizeof(*to->inbox->v.own.levels));
+    return to->inbox->v.own.levels ? 0 : -AL_E_NOMEM;
 }
 
 int ali_prepare_stream_open(struct al_node *node, const struct ali_rec_stream_open *r)

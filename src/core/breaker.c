@@ -327,7 +327,8 @@ static void send_row(struct al_node *node, const struct ali_conn *conn, uint32_t
                                      .state = breaker->state,
                                      .since_ms = breaker->since_ms,
                                      .opened = breaker->opened,
-                                     .waiting = agent->inbox->d.pending - agent->inbox->v.out -
+                                     .waiting = agent->inbox->d.pending -
+                                                ali_inbox_out(agent->inbox).messages -
                                                 agent->inbox->v.delayed,
                                      .agent = name_of(agent),
                                      .kind = kind_name(node, breaker->kind)};

@@ -45,7 +45,7 @@ int ali_conn_open(struct al_node *node, uint32_t number, uint32_t uid)
     }
     conn->number = number;
     conn->uid = uid;
-    conn->agents = conn->producers = conn->watches = ALI_LIST_EMPTY;
+    conn->producers = conn->watches = ALI_LIST_EMPTY;
     node->v.conns[number] = conn;
     node->v.conn_serials[number]++;
     node->v.conn_count++;

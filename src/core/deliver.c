@@ -19,7 +19,9 @@ void ali_agent_dirty(struct al_node *node, ali_ref ref)
 {
     struct ali_agent *agent = ali_agent_at(node, ref);
 
-    if (agent->inbox->v.dirty || !agent->inbox->v.ready_mask || agent->inbox->v.conn == AL_REF_NONE)
+    if (agent->inbox->v.dirty ||
+        (!agent->inbox->v.shared &&
+         (!agent->inbox->v.own.ready_mask || agent->inbox->v.own.conn == AL_REF_NONE)))
         return;
     if (node->v.dirty_count == node->v.dirty_cap) {
         uint32_t cap = node->v.dirty_cap ? node->v.dirty_cap * 2 : 16;
@@ -38,84 +40,101 @@ void ali_agent_dirty(struct al_node *node, ali_ref ref)
     node->v.dirty[node->v.dirty_count++] = ref;
 }
 
-/* What is out belongs to a session before this one, which kept its leases: the present receiver
- * must not get ahead of it. */
-static bool is_out_elsewhere(const struct ali_stream *stream, const struct ali_agent *to)
-{
-    return stream->v.flow->pushed_count && stream->v.flow->session != to->inbox->v.session;
-}
-
 void ali_stream_ready(struct al_node *node, ali_ref ref)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_agent *to = ali_agent_at(node, stream->d.to);
     unsigned level = stream->d.priority;
+    struct ali_receiver *receiver;
 
     if (!ali_runs_count(&stream->d.runs) || !ali_flow_get(node, ref))
         return;
+    ali_stream_unbind(node, ref);
     if (stream->v.flow->is_ready || stream->v.flow->is_held || stream->v.flow->is_blocked ||
-        stream->v.flow->reading || stream->v.flow->again || is_out_elsewhere(stream, to) ||
+        stream->v.flow->reading || stream->v.flow->again || ali_is_out_elsewhere(stream) ||
         stream->v.flow->next.seq == stream->d.runs.next_seq)
         return;
-    if (!(to->inbox->v.ready_mask >> level & 1))
-        to->inbox->v.levels->since_ms[level] = ali_mono_ms(node);
+    receiver = stream->v.flow->receiver;
+    if (!(receiver->ready_mask >> level & 1))
+        receiver->levels->since_ms[level] = ali_mono_ms(node);
     stream->v.flow->is_ready = true;
-    ali_flow_push(&to->inbox->v.levels->ready[level], READY_LINK, stream->v.flow);
-    to->inbox->v.ready_mask |= 1u << level;
+    ali_flow_push(&receiver->levels->ready[level], READY_LINK, stream->v.flow);
+    receiver->ready_mask |= 1u << level;
     ali_agent_dirty(node, stream->d.to);
 }
 
 void ali_stream_unready(struct al_node *node, ali_ref ref)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct ali_receiver *receiver = stream->v.flow->receiver;
     unsigned level = stream->d.priority;
 
     if (!stream->v.flow->is_ready)
         return;
     stream->v.flow->is_ready = false;
-    ali_flow_unlink(&to->inbox->v.levels->ready[level], READY_LINK, stream->v.flow);
-    if (!to->inbox->v.levels->ready[level].head)
-        to->inbox->v.ready_mask &= ~(1u << level);
+    ali_flow_unlink(&receiver->levels->ready[level], READY_LINK, stream->v.flow);
+    if (!receiver->levels->ready[level].head)
+        receiver->ready_mask &= ~(1u << level);
 }
 
-/* The level that is served next: strict priority, with ageing. */
-static unsigned pick_level(const struct al_node *node, const struct ali_agent *agent)
+/* The level that is served next: strict priority, with ageing. Returns its rank, 0: none is ready.
+ */
+static uint64_t pick_level(const struct al_node *node, const struct ali_receiver *receiver,
+                           unsigned *ret_level)
 {
     uint64_t now = ali_mono_ms(node), best_rank = 0;
-    unsigned best = 0;
 
     for (unsigned level = 0; level < AL_PRIORITY_COUNT; level++) {
         uint64_t rank;
 
-        if (!(agent->inbox->v.ready_mask >> level & 1))
+        if (!(receiver->ready_mask >> level & 1))
             continue;
-        rank = 1 + level + (now - agent->inbox->v.levels->since_ms[level]) / AGE_MS;
+        rank = 1 + level + (now - receiver->levels->since_ms[level]) / AGE_MS;
         if (rank >= best_rank) {
             best_rank = rank;
-            best = level;
+            *ret_level = level;
         }
     }
-    return best;
+    return best_rank;
 }
 
 /* ---- pushing ----------------------------------------------------------------------------- */
 
-static bool has_credit(const struct al_node *node, const struct ali_agent *agent)
+static bool has_credit(const struct al_node *node, const struct ali_receiver *receiver)
 {
-    uint64_t out = (uint64_t)agent->inbox->v.out + agent->inbox->v.volatile_out;
+    const struct ali_agent *agent = ali_agent_at(node, receiver->agent);
+    uint64_t out = (uint64_t)receiver->out + receiver->volatile_out;
 
-    return agent->inbox->v.conn != AL_REF_NONE && out < agent->inbox->v.credit &&
-           (out == 0 || agent->inbox->v.out_bytes < agent->inbox->v.credit_bytes) &&
+    return receiver->conn != AL_REF_NONE && out < receiver->credit &&
+           (out == 0 || receiver->out_bytes < receiver->credit_bytes) &&
            (!agent->inbox->v.gate || ali_breaker_admits(node, agent));
 }
 
 /* True if there is credit that no message being read back has been promised. */
-static bool has_spare_credit(const struct al_node *node, const struct ali_agent *agent)
+static bool has_spare_credit(const struct al_node *node, const struct ali_receiver *receiver)
 {
-    return has_credit(node, agent) &&
-           (uint64_t)agent->inbox->v.out + agent->inbox->v.volatile_out + agent->inbox->v.planned <
-               agent->inbox->v.credit;
+    return has_credit(node, receiver) &&
+           (uint64_t)receiver->out + receiver->volatile_out + receiver->planned < receiver->credit;
+}
+
+/* Who may have a message at once: whose its stream is or, of those that share the inbox, the next
+ * one with credit to spare. NULL: nobody, or something else waits before it. */
+static struct ali_receiver *find_spare(const struct al_node *node, struct ali_inbox *inbox,
+                                       struct ali_receiver *whose)
+{
+    struct ali_receiver *receiver = inbox->v.shared;
+
+    if (inbox->v.own.ready_mask)
+        return NULL;
+    if (whose->is_shared || !receiver)
+        return !whose->ready_mask && has_spare_credit(node, whose) ? whose : NULL;
+    do {
+        if (!receiver->ready_mask && has_spare_credit(node, receiver)) {
+            inbox->v.shared = receiver->next; /* to the end of the line */
+            return receiver;
+        }
+        receiver = receiver->next;
+    } while (receiver != inbox->v.shared);
+    return NULL;
 }
 
 /* What is known of a message that is about to be pushed. */
@@ -209,14 +228,14 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
     if (deliver.prev_seq >= deliver.seq)
         ali_health_order(node);
     node->v.counters.redelivered += deliver.flags & AL_DELIVER_REDELIVERED;
-    put_deliver(node, to->inbox->v.conn, &deliver, parcel);
+    put_deliver(node, stream->v.flow->receiver->conn, &deliver, parcel);
 }
 
 /* Pushes the message under the stream's cursor. 0 or -AL_E_NOMEM. */
 static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct ali_receiver *receiver = stream->v.flow->receiver;
     struct al_msg_envelope envelope;
     struct ali_terms terms;
     struct ali_push *out;
@@ -238,21 +257,21 @@ static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
         .id = envelope.message_id,
         .admitted_ms = parcel->record->wall_ms,
         .bytes = envelope.payload.n,
-        .lease_ms = to->inbox->v.lease_ms ? to->inbox->v.lease_ms : terms.policy->ack_timeout_ms,
+        .lease_ms = receiver->lease_ms ? receiver->lease_ms : terms.policy->ack_timeout_ms,
         .kind = parcel->kind,
         .notify = parcel->record->flags & AL_PUBLISH_NOTIFY};
-    stream->v.flow->session = to->inbox->v.session;
+    stream->v.flow->session = receiver->session;
     ali_breaker_pushed(node, ref, out);
     send_deliver(node, stream, stream->v.flow->pushed_count - 1, parcel);
-    to->inbox->v.out++;
-    to->inbox->v.out_bytes += out->bytes;
+    receiver->out++;
+    receiver->out_bytes += out->bytes;
     node->v.waiting--;
     node->v.leased++;
     ali_cursor_next(&stream->d.runs, &stream->v.flow->next);
     if (out->seq > stream->v.flow->seen_seq)
         stream->v.flow->seen_seq = out->seq;
     if (stream->v.flow->pushed_count == 1) {
-        ali_flow_push(&to->inbox->v.busy, BUSY_LINK, stream->v.flow);
+        ali_flow_push(&receiver->busy, BUSY_LINK, stream->v.flow);
         stream->v.flow->is_busy = true;
         ali_lease_start(node, ref);
     }
@@ -263,15 +282,22 @@ static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
 static void push_newest(struct al_node *node, ali_ref ref, const struct parcel *parcel)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
-    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct ali_flow *flow = ali_flow_get(node, ref);
+    struct ali_receiver *receiver;
 
-    if (!ali_flow_get(node, ref))
+    if (!flow)
         return;
-    ali_cursor_refresh(&stream->d.runs, &stream->v.flow->next);
-    if (stream->v.flow->next.seq != parcel->seq || stream->v.flow->is_held ||
-        stream->v.flow->reading || stream->v.flow->again || is_out_elsewhere(stream, to) ||
-        to->inbox->v.ready_mask || !has_spare_credit(node, to) || push(node, ref, parcel) < 0)
-        ali_stream_ready(node, ref);
+    ali_cursor_refresh(&stream->d.runs, &flow->next);
+    if (flow->next.seq == parcel->seq && !flow->is_held && !flow->reading && !flow->again &&
+        !ali_is_out_elsewhere(stream)) {
+        receiver = find_spare(node, ali_agent_at(node, stream->d.to)->inbox, flow->receiver);
+        if (receiver) {
+            flow->receiver = receiver;
+            if (push(node, ref, parcel) == 0)
+                return;
+        }
+    }
+    ali_stream_ready(node, ref);
 }
 
 void ali_push_new(struct al_node *node, ali_ref ref, const struct ali_rec_publish *record,
@@ -300,6 +326,7 @@ void ali_push_volatile(struct al_node *node, ali_ref ref, const struct al_msg_pu
     struct ali_stream *stream = ali_stream_at(node, ref);
     struct ali_agent *from = ali_agent_at(node, stream->d.from);
     struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct ali_receiver *receiver = &to->inbox->v.own;
     struct al_msg_deliver deliver = {.agent = to->d.id,
                                      .stream = stream->d.id,
                                      .attempt = 1,
@@ -309,13 +336,15 @@ void ali_push_volatile(struct al_node *node, ali_ref ref, const struct al_msg_pu
                                      .label = al_str_of(stream->d.label, stream->d.label_size),
                                      .envelope = m->envelope};
 
-    if (!has_spare_credit(node, to)) {
+    while (receiver && !has_spare_credit(node, receiver))
+        receiver = ali_receiver_next(to->inbox, receiver);
+    if (!receiver) {
         node->v.counters.volatile_dropped++;
         return;
     }
-    to->inbox->v.volatile_out++;
+    receiver->volatile_out++;
     node->v.counters.volatile_sent++;
-    ALI_SEND(node, to->inbox->v.conn, deliver, &deliver);
+    ALI_SEND(node, receiver->conn, deliver, &deliver);
 }
 
 /* ---- leases ------------------------------------------------------------------------------ */
@@ -343,17 +372,18 @@ static void not_busy(struct al_node *node, ali_ref ref)
     if (!stream->v.flow->is_busy)
         return;
     stream->v.flow->is_busy = false;
-    ali_flow_unlink(&ali_agent_at(node, stream->d.to)->inbox->v.busy, BUSY_LINK, stream->v.flow);
+    ali_flow_unlink(&stream->v.flow->receiver->busy, BUSY_LINK, stream->v.flow);
+    ali_stream_unbind(node, ref);
 }
 
 void ali_push_drop(struct al_node *node, ali_ref ref)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct ali_receiver *receiver = stream->v.flow->receiver;
 
     assert(stream->v.flow->pushed_count > 0);
-    to->inbox->v.out--;
-    to->inbox->v.out_bytes -= ali_push_at(stream, 0)->bytes;
+    receiver->out--;
+    receiver->out_bytes -= ali_push_at(stream, 0)->bytes;
     node->v.leased--;
     stream->v.flow->pushed_first =
         (stream->v.flow->pushed_first + 1) & (stream->v.flow->pushed_cap - 1);
@@ -369,25 +399,31 @@ void ali_push_drop(struct al_node *node, ali_ref ref)
 
 void ali_stream_forget_reading(struct al_node *node, struct ali_stream *stream)
 {
-    stream->v.flow->reading = 0;
-    ali_agent_at(node, stream->d.to)->inbox->v.planned -= stream->v.flow->planned;
-    stream->v.flow->planned = 0;
+    struct ali_flow *flow = stream->v.flow;
+
+    flow->reading = 0;
+    flow->receiver->planned -= flow->planned;
+    flow->planned = 0;
+    ali_stream_unbind(node, flow->stream);
     ali_agent_dirty(node, stream->d.to); /* the credit it had been promised serves other streams */
 }
 
 void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq, int code)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_agent *to = ali_agent_at(node, stream->d.to);
-    struct al_msg_recall recall = {
-        .agent = to->d.id, .stream = stream->d.id, .seq = tell_from_seq, .code = (uint16_t)code};
+    struct ali_receiver *receiver = stream->v.flow->receiver;
+    struct al_msg_recall recall = {.agent = ali_agent_at(node, stream->d.to)->d.id,
+                                   .stream = stream->d.id,
+                                   .seq = tell_from_seq,
+                                   .code = (uint16_t)code};
     uint32_t count = stream->v.flow->pushed_count;
-    bool tell = tell_from_seq && count && to->inbox->v.conn != AL_REF_NONE &&
+    uint32_t conn = receiver->conn; /* which may be freed below */
+    bool tell = tell_from_seq && count && conn != AL_REF_NONE &&
                 ali_push_at(stream, count - 1)->seq >= tell_from_seq;
 
     for (uint32_t i = 0; i < count && !AL_PLANT(node, CREDIT_LEAK); i++) {
-        to->inbox->v.out--;
-        to->inbox->v.out_bytes -= ali_push_at(stream, i)->bytes;
+        receiver->out--;
+        receiver->out_bytes -= ali_push_at(stream, i)->bytes;
     }
     node->v.leased -= count;
     node->v.waiting += count;
@@ -396,28 +432,31 @@ void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq
     ali_stream_forget_reading(node, stream);
     stream->v.flow->again = 0;
     ali_stream_unready(node, ref);
+    ali_stream_unbind(node, ref);
     stream->v.flow->next = ali_runs_begin(&stream->d.runs);
     al_wheel_cancel(&node->v.wheel, &stream->v.flow->timer);
     if (tell)
-        ALI_SEND(node, to->inbox->v.conn, recall, &recall);
+        ALI_SEND(node, conn, recall, &recall);
     ali_agent_dirty(node, stream->d.to); /* the credit that came back serves other streams */
 }
 
 void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, int code)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_agent *to = ali_agent_at(node, stream->d.to);
+    struct ali_receiver *receiver = stream->v.flow->receiver;
     uint64_t seq = ali_push_at(stream, index)->seq;
-    struct al_msg_recall recall = {
-        .agent = to->d.id, .stream = stream->d.id, .seq = seq, .code = (uint16_t)code};
+    struct al_msg_recall recall = {.agent = ali_agent_at(node, stream->d.to)->d.id,
+                                   .stream = stream->d.id,
+                                   .seq = seq,
+                                   .code = (uint16_t)code};
 
     if (index == 0 || stream->v.flow->again) {
         ali_stream_recall(node, ref, ali_push_at(stream, 0)->seq, code);
         return;
     }
     for (uint32_t i = index; i < stream->v.flow->pushed_count; i++) {
-        to->inbox->v.out--;
-        to->inbox->v.out_bytes -= ali_push_at(stream, i)->bytes;
+        receiver->out--;
+        receiver->out_bytes -= ali_push_at(stream, i)->bytes;
         node->v.leased--;
         node->v.waiting++;
     }
@@ -425,8 +464,8 @@ void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, i
     ali_stream_forget_reading(node, stream);
     ali_stream_unready(node, ref);
     stream->v.flow->next = ali_runs_seek(&stream->d.runs, seq);
-    if (to->inbox->v.conn != AL_REF_NONE)
-        ALI_SEND(node, to->inbox->v.conn, recall, &recall);
+    if (receiver->conn != AL_REF_NONE)
+        ALI_SEND(node, receiver->conn, recall, &recall);
     ali_agent_dirty(node, stream->d.to); /* the credit that came back serves other streams */
 }
 
@@ -446,8 +485,9 @@ void ali_stream_drop_volatile(struct al_node *node, ali_ref ref)
 
 /* ---- reading a backlog back -------------------------------------------------------------- */
 
-/* Asks for the bodies of the stream's next messages. */
-static int plan_read(struct al_node *node, ali_ref ref, uint32_t want)
+/* Asks for the bodies of the stream's next messages, for this receiver. */
+static int plan_read(struct al_node *node, ali_ref ref, struct ali_receiver *receiver,
+                     uint32_t want)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
     struct ali_cursor cursor = stream->v.flow->next;
@@ -470,34 +510,68 @@ static int plan_read(struct al_node *node, ali_ref ref, uint32_t want)
     r = ali_effect_read(node, &read, lsns, count);
     if (r < 0)
         return r;
+    stream->v.flow->receiver = receiver;
     stream->v.flow->reading = read.request;
     stream->v.flow->planned = count;
-    ali_agent_at(node, stream->d.to)->inbox->v.planned += count;
+    receiver->planned += count;
     return 0;
 }
 
-static int pump(struct al_node *node, ali_ref agent_ref)
+/* Reads back for one receiver what is next: of its streams, or of those that are nobody's. Returns
+ * 1 if it did, 0: there is nothing or no credit; or an error. */
+static int serve(struct al_node *node, struct ali_receiver *receiver)
 {
-    struct ali_agent *agent = ali_agent_at(node, agent_ref);
+    struct ali_inbox *inbox = ali_agent_at(node, receiver->agent)->inbox;
+    struct ali_receiver *from = receiver;
+    unsigned level = 0, other = 0;
+    uint64_t rank, want;
+    int r;
 
-    while (agent->inbox->v.ready_mask && has_credit(node, agent) &&
-           agent->inbox->v.out + agent->inbox->v.planned < agent->inbox->v.credit) {
-        uint32_t want = agent->inbox->v.credit - agent->inbox->v.out - agent->inbox->v.planned;
-        unsigned level = pick_level(node, agent);
-        int r;
-
-        if (agent->inbox->v.gate) { /* one probe at a time */
-            if (agent->inbox->v.planned)
-                break;
-            want = 1;
-        }
-        r = plan_read(node, agent->inbox->v.levels->ready[level].head->stream,
-                      want < READ_BATCH ? want : READ_BATCH);
-        agent->inbox->v.levels->since_ms[level] = ali_mono_ms(node);
-        if (r < 0)
-            return r;
+    if (!has_credit(node, receiver) || receiver->out + receiver->planned >= receiver->credit)
+        return 0;
+    rank = pick_level(node, receiver, &level);
+    if (receiver->is_shared && pick_level(node, &inbox->v.own, &other) > rank) {
+        from = &inbox->v.own;
+        level = other;
+    } else if (!rank) {
+        return 0;
     }
-    return 0;
+    want = receiver->credit - receiver->out - receiver->planned;
+    if (inbox->v.gate) { /* one probe at a time */
+        if (ali_inbox_out(inbox).planned)
+            return 0;
+        want = 1;
+    }
+    r = plan_read(node, from->levels->ready[level].head->stream, receiver,
+                  want < READ_BATCH ? (uint32_t)want : READ_BATCH);
+    from->levels->since_ms[level] = ali_mono_ms(node);
+    return r < 0 ? r : 1;
+}
+
+/* Those that share an inbox get a batch each, in turn. */
+static int serve_in_turn(struct al_node *node, struct ali_inbox *inbox)
+{
+    uint32_t idle = 0;
+    int r = 0;
+
+    while (r >= 0 && idle < inbox->v.shared_count) {
+        r = serve(node, inbox->v.shared);
+        idle = r > 0 ? 0 : idle + 1;
+        inbox->v.shared = inbox->v.shared->next;
+    }
+    return r < 0 ? r : 0;
+}
+
+static int pump(struct al_node *node, ali_ref ref)
+{
+    struct ali_inbox *inbox = ali_agent_at(node, ref)->inbox;
+    int r = 1;
+
+    if (inbox->v.shared)
+        return serve_in_turn(node, inbox);
+    while (r > 0 && inbox->v.own.ready_mask)
+        r = serve(node, &inbox->v.own);
+    return r < 0 ? r : 0;
 }
 
 int ali_pump_dirty(struct al_node *node)
@@ -520,7 +594,6 @@ int ali_pump_dirty(struct al_node *node)
 static int push_read(struct al_node *node, ali_ref ref, const struct al_event *event)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
-    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
 
     ali_cursor_refresh(&stream->d.runs, &stream->v.flow->next);
     for (uint32_t i = 0; i < event->record_count; i++) {
@@ -533,8 +606,8 @@ static int push_read(struct al_node *node, ali_ref ref, const struct al_event *e
                ali_seq_is_gone(node, stream, ref, stream->v.flow->next.seq))
             ali_cursor_next(&stream->d.runs, &stream->v.flow->next);
         if (stream->v.flow->next.seq == stream->d.runs.next_seq ||
-            stream->v.flow->next.lsn != event->records[i].lsn || !has_credit(node, to) ||
-            is_out_elsewhere(stream, to))
+            stream->v.flow->next.lsn != event->records[i].lsn ||
+            !has_credit(node, stream->v.flow->receiver) || ali_is_out_elsewhere(stream))
             break;
         if (ali_unwrap_message(&event->records[i], &record, &post) < 0 ||
             (post.group ? post.group != ali_agent_at(node, stream->d.from)->d.id
@@ -583,15 +656,15 @@ static int plan_again(struct al_node *node, ali_ref ref)
     return 0;
 }
 
-int ali_push_again(struct al_node *node, ali_ref agent)
+int ali_push_again(struct al_node *node, const struct ali_receiver *receiver)
 {
-    struct ali_flow *flow = ali_agent_at(node, agent)->inbox->v.busy.head;
+    struct ali_flow *flow = receiver->busy.head;
     int r = 0;
 
     for (; flow && r == 0; flow = flow->busy.next) {
         const struct ali_stream *stream = ali_stream_at(node, flow->stream);
 
-        if (is_out_elsewhere(stream, ali_agent_at(node, agent)))
+        if (ali_is_out_elsewhere(stream))
             continue;
         flow->again_next = ali_push_at(stream, 0)->seq;
         flow->again_end = ali_push_at(stream, flow->pushed_count - 1)->seq;
@@ -604,8 +677,7 @@ int ali_push_range(struct al_node *node, ali_ref ref, uint64_t start, uint64_t e
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
 
-    if (stream->v.flow->again || !stream->v.flow->pushed_count ||
-        is_out_elsewhere(stream, ali_agent_at(node, stream->d.to)))
+    if (stream->v.flow->again || !stream->v.flow->pushed_count || ali_is_out_elsewhere(stream))
         return 0; /* on its way already, or recalled meanwhile */
     stream->v.flow->again_next = start;
     stream->v.flow->again_end = end;
@@ -619,8 +691,7 @@ static int send_again(struct al_node *node, ali_ref ref, const struct al_event *
     struct ali_stream *stream = ali_stream_at(node, ref);
     uint32_t at = 0;
 
-    if (ali_agent_at(node, stream->d.to)->inbox->v.conn == AL_REF_NONE ||
-        is_out_elsewhere(stream, ali_agent_at(node, stream->d.to))) {
+    if (stream->v.flow->receiver->conn == AL_REF_NONE || ali_is_out_elsewhere(stream)) {
         stream->v.flow->again = 0; /* gone again */
         ali_stream_ready(node, ref);
         return 0;
@@ -657,8 +728,7 @@ static int read_missed(struct al_node *node, ali_ref ref, bool again, int status
         return status;
     if (!again)
         ali_stream_forget_reading(node, stream);
-    else if (ali_agent_at(node, stream->d.to)->inbox->v.conn != AL_REF_NONE &&
-             !is_out_elsewhere(stream, ali_agent_at(node, stream->d.to)))
+    else if (stream->v.flow->receiver->conn != AL_REF_NONE && !ali_is_out_elsewhere(stream))
         return plan_again(node, ref);
     else
         stream->v.flow->again = 0;
@@ -668,6 +738,7 @@ static int read_missed(struct al_node *node, ali_ref ref, bool again, int status
 
 int ali_read_done(struct al_node *node, const struct al_event *event)
 {
+    struct ali_receiver *receiver;
     struct ali_stream *stream;
     struct ali_read read;
     uint32_t place = (uint32_t)event->request - 1;
@@ -693,8 +764,11 @@ int ali_read_done(struct al_node *node, const struct al_event *event)
     stream->v.flow->misses = 0;
     if (read.kind == ALI_READ_AGAIN)
         return send_again(node, ref, event);
-    ali_stream_forget_reading(node, stream);
+    receiver = stream->v.flow->receiver->conn == AL_REF_NONE ? NULL : stream->v.flow->receiver;
+    ali_stream_forget_reading(node, stream); /* now it may be anybody's */
     if (stream->v.flow->again)
         return 0; /* what is out comes first; this is read once more behind it */
+    if (receiver)
+        stream->v.flow->receiver = receiver;
     return push_read(node, ref, event);
 }

@@ -111,8 +111,11 @@ struct ali_flow *ali_flow_get(struct al_node *node, ali_ref ref)
             return NULL;
         }
     }
-    *flow = (struct ali_flow){
-        .stream = ref, .next = ali_runs_begin(&stream->d.runs), .pushed = ring, .pushed_cap = cap};
+    *flow = (struct ali_flow){.stream = ref,
+                              .receiver = &ali_agent_at(node, stream->d.to)->inbox->v.own,
+                              .next = ali_runs_begin(&stream->d.runs),
+                              .pushed = ring,
+                              .pushed_cap = cap};
     stream->v.flow = flow;
     return flow;
 }

@@ -332,7 +332,7 @@ int ali_handle_gap_nack(struct al_node *node, struct ali_conn *conn,
         return 0;
     }
     if (ref == AL_REF_NONE ||
-        ali_agent_at(node, ali_stream_at(node, ref)->d.to)->inbox->v.conn != conn->number) {
+        !ali_receiver_on(ali_agent_at(node, ali_stream_at(node, ref)->d.to)->inbox, conn)) {
         ali_send_error(node, conn, AL_MSG_GAP_NACK, m->number, -AL_E_NOT_ATTACHED);
         return 0;
     }

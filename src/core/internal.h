@@ -409,8 +409,8 @@ void ali_push_volatile(struct al_node *node, ali_ref stream, const struct al_msg
 void ali_agent_dirty(struct al_node *node, ali_ref agent);
 int ali_pump_dirty(struct al_node *node);
 int ali_read_done(struct al_node *node, const struct al_event *event);
-/* Sends everything that the agent's session has out once more, under the same leases. */
-int ali_push_again(struct al_node *node, ali_ref agent);
+/* Sends everything that the receiver's session has out once more, under the same leases. */
+int ali_push_again(struct al_node *node, const struct ali_receiver *receiver);
 /* Likewise, of one stream, what is out between two sequences. */
 int ali_push_range(struct al_node *node, ali_ref stream, uint64_t start, uint64_t end);
 /* Disarms and unlinks a stream that is about to go. */
@@ -466,13 +466,43 @@ int ali_stream_timer(struct al_node *node, ali_ref stream);
 /* A message's life time is over. */
 int ali_mark_timer(struct al_node *node, ali_ref mark);
 
+/* ---- receiver.c -------------------------------------------------------------------------- */
+
+/* One more receiver that shares the inbox, without a session yet. NULL: no memory. */
+struct ali_receiver *ali_receiver_share(struct al_node *node, ali_ref agent);
+/* Frees one that shares an inbox. */
+void ali_receiver_free(struct al_node *node, struct ali_receiver *receiver);
+/* Frees it if it shares an inbox, has gone and has nothing out. */
+void ali_receiver_done(struct al_node *node, struct ali_receiver *receiver);
+/* The receivers of an inbox: its own, then those that share it; NULL behind the last. */
+struct ali_receiver *ali_receiver_next(const struct ali_inbox *inbox,
+                                       const struct ali_receiver *receiver);
+/* The one on this connection, NULL: none. */
+struct ali_receiver *ali_receiver_on(struct ali_inbox *inbox, const struct ali_conn *conn);
+/* Likewise, by the agent's number. */
+struct ali_receiver *ali_find_receiver(const struct al_node *node, const struct ali_conn *conn,
+                                       uint32_t agent);
+/* What is out of an inbox, of all its receivers together. */
+struct ali_out_sum {
+    uint32_t receivers; /* connected ones */
+    uint64_t planned, messages, bytes;
+};
+struct ali_out_sum ali_inbox_out(const struct ali_inbox *inbox);
+/* True if what is out belongs to a session before the receiver's present one, which kept its
+ * leases: the present one must not get ahead of it. */
+bool ali_is_out_elsewhere(const struct ali_stream *stream);
+/* Nothing of the stream is out or on its way: any receiver may have what comes next. */
+void ali_stream_unbind(struct al_node *node, ali_ref stream);
+
 /* ---- attach.c ---------------------------------------------------------------------------- */
 
-/* The session of the agent is over: its heads failed with this code; 0: it left politely, nothing
- * failed. */
-int ali_session_end(struct al_node *node, ali_ref agent, int code);
+/* The session is over: its heads failed with this code; 0: it left politely, nothing failed. A
+ * receiver that shares the inbox may be freed. */
+int ali_session_end(struct al_node *node, struct ali_receiver *receiver, int code);
 /* The session has no connection from here on; unless its leases are kept, it ends soon. */
-void ali_session_leave(struct al_node *node, ali_ref agent, bool keep_leases);
+void ali_session_leave(struct al_node *node, struct ali_receiver *receiver, bool keep_leases);
+/* The agent is about to be removed: tells its receivers. */
+void ali_sessions_removed(struct al_node *node, ali_ref agent);
 /* The connection broke: its sessions wait for their instance to come back. */
 void ali_session_lost(struct al_node *node, struct ali_conn *conn);
 /* The connection's sessions end politely, or leave their leases to run. */

@@ -104,7 +104,7 @@ static int ack_plainly(struct al_node *node, const struct ali_agent *to, ali_ref
     const struct ali_push *push = ali_push_at(stream, 0);
     struct ali_ack_run *run = &node->v.acks;
 
-    if (run->count && run->stream != ref) {
+    if (run->count && (run->stream != ref || run->conn != stream->v.flow->receiver->conn)) {
         int r = ali_acks_flush(node);
 
         if (r < 0)
@@ -114,7 +114,7 @@ static int ack_plainly(struct al_node *node, const struct ali_agent *to, ali_ref
         *run = (struct ali_ack_run){.stream = ref,
                                     .agent_id = to->d.id,
                                     .stream_id = stream->d.id,
-                                    .conn = to->inbox->v.conn,
+                                    .conn = stream->v.flow->receiver->conn,
                                     .first_seq = push->seq};
     if (ali_keep_add(node, stream, push) < 0)
         return -AL_E_NOMEM;
@@ -239,22 +239,19 @@ static int check_ack(const struct al_node *node, const struct al_msg_ack *m)
     return 0;
 }
 
-/* The agent that this connection receives for, NULL if it is not attached to it. */
-static struct ali_agent *attached_agent(const struct al_node *node, const struct ali_conn *conn,
-                                        uint32_t id)
-{
-    ali_ref ref = ali_find_agent(node, id);
-    struct ali_agent *agent = ref == AL_REF_NONE ? NULL : ali_agent_at(node, ref);
-
-    return agent && agent->inbox->v.conn == conn->number ? agent : NULL;
-}
-
-static bool stream_is_to(const struct al_node *node, uint32_t stream_id,
-                         const struct ali_agent *agent)
+/* The place of what a receiver has out under this lease. */
+static int find_held(struct al_node *node, const struct ali_receiver *receiver, uint32_t stream_id,
+                     uint64_t seq, uint64_t lease, struct place *ret_place)
 {
     ali_ref ref = ali_find_stream(node, stream_id);
+    const struct ali_flow *flow;
 
-    return ref != AL_REF_NONE && ali_agent_at(node, ali_stream_at(node, ref)->d.to) == agent;
+    if (ref == AL_REF_NONE || ali_stream_at(node, ref)->d.to != receiver->agent)
+        return -AL_E_NOT_FOUND;
+    flow = ali_stream_at(node, ref)->v.flow;
+    if (flow->pushed_count && flow->receiver != receiver)
+        return -AL_E_LEASE_LOST; /* another one that shares the inbox has the stream now */
+    return find_pushed(node, stream_id, seq, lease, ret_place);
 }
 
 /* Ends the head badly, as the receiver asked. */
@@ -289,29 +286,26 @@ static void settle_refused(struct al_node *node, struct ali_conn *conn, const st
 static int find_leased(struct al_node *node, const struct ali_conn *conn, const struct leased *what,
                        struct place *ret_place)
 {
-    const struct ali_agent *agent = attached_agent(node, conn, what->agent);
+    const struct ali_receiver *receiver = ali_find_receiver(node, conn, what->agent);
 
-    if (!agent)
-        return -AL_E_NOT_ATTACHED;
-    if (!stream_is_to(node, what->stream, agent))
-        return -AL_E_NOT_FOUND;
-    return find_pushed(node, what->stream, what->seq, what->lease, ret_place);
+    return receiver ? find_held(node, receiver, what->stream, what->seq, what->lease, ret_place)
+                    : -AL_E_NOT_ATTACHED;
 }
 
 int ali_handle_ack(struct al_node *node, struct ali_conn *conn, const struct al_msg_ack *m)
 {
-    struct ali_agent *agent = attached_agent(node, conn, m->agent);
+    struct ali_receiver *receiver = ali_find_receiver(node, conn, m->agent);
     struct place place = {0};
-    int r = agent ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
+    int r = receiver ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
 
     if (r == 0 && m->seq == 0) { /* volatile: only its credit comes back */
-        if (agent->inbox->v.volatile_out)
-            agent->inbox->v.volatile_out--;
-        ali_agent_dirty(node, ali_find_agent(node, m->agent));
+        if (receiver->volatile_out)
+            receiver->volatile_out--;
+        ali_agent_dirty(node, receiver->agent);
         return 0;
     }
     if (r == 0)
-        r = find_leased(node, conn, &(struct leased){LEASED(m)}, &place);
+        r = find_held(node, receiver, m->stream, m->seq, m->lease, &place);
     if (r == 0 && place.index && !(m->flags & AL_ACK_CUMULATIVE) &&
         !AL_PLANT(node, ACK_OUT_OF_ORDER))
         r = -AL_E_OUT_OF_ORDER;
@@ -331,16 +325,14 @@ int ali_handle_ack(struct al_node *node, struct ali_conn *conn, const struct al_
 int ali_ack_part_check(struct al_node *node, struct ali_conn *conn, ali_ref agent,
                        const struct al_msg_ack *m, uint32_t before)
 {
-    const struct ali_agent *to = ali_agent_at(node, agent);
+    const struct ali_receiver *receiver = ali_receiver_on(ali_agent_at(node, agent)->inbox, conn);
     struct place place = {0};
-    int r = to->inbox->v.conn == conn->number ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
+    int r = receiver ? check_ack(node, m) : -AL_E_NOT_ATTACHED;
 
     if (r == 0 && (m->flags || m->seq == 0))
         r = -AL_E_INVALID;
-    if (r == 0 && !stream_is_to(node, m->stream, to))
-        r = -AL_E_NOT_FOUND;
     if (r == 0)
-        r = find_pushed(node, m->stream, m->seq, m->lease, &place);
+        r = find_held(node, receiver, m->stream, m->seq, m->lease, &place);
     return r == 0 && place.index != before ? -AL_E_OUT_OF_ORDER : r;
 }
 
@@ -439,8 +431,8 @@ static int pass_part(struct al_node *node, struct place place, const struct al_m
     if (AL_PLANT(node, PART_UNHEARD) && stream->d.attempts)
         return 0;
     if (AL_PLANT(node, PART_ASTRAY) &&
-        ali_agent_at(node, stream->d.from)->inbox->v.conn != AL_REF_NONE)
-        ALI_SEND(node, ali_agent_at(node, stream->d.from)->inbox->v.conn, reply_part, &part);
+        ali_agent_at(node, stream->d.from)->inbox->v.own.conn != AL_REF_NONE)
+        ALI_SEND(node, ali_agent_at(node, stream->d.from)->inbox->v.own.conn, reply_part, &part);
     else if (push->notify && ali_send_reply_part(node, push->producer, &part))
         node->v.counters.parts++;
     else
@@ -465,11 +457,10 @@ int ali_handle_part(struct al_node *node, struct ali_conn *conn, const struct al
     return 0;
 }
 
-/* Looks for a message that is out with this agent's receiver. */
-static bool find_out(const struct al_node *node, const struct ali_agent *agent,
-                     const struct al_id *id, struct place *ret_place)
+static bool find_out_with(const struct al_node *node, const struct ali_receiver *receiver,
+                          const struct al_id *id, struct place *ret_place)
 {
-    for (const struct ali_flow *flow = agent->inbox->v.busy.head; flow; flow = flow->busy.next) {
+    for (const struct ali_flow *flow = receiver->busy.head; flow; flow = flow->busy.next) {
         const struct ali_stream *stream = ali_stream_at(node, flow->stream);
 
         for (uint32_t i = 0; i < stream->v.flow->pushed_count; i++) {
@@ -480,6 +471,17 @@ static bool find_out(const struct al_node *node, const struct ali_agent *agent,
         }
     }
     return false;
+}
+
+/* Looks for a message that is out with one of this agent's receivers. */
+static bool find_out(const struct al_node *node, const struct ali_agent *agent,
+                     const struct al_id *id, struct place *ret_place)
+{
+    const struct ali_receiver *receiver = &agent->inbox->v.own;
+
+    while (receiver && !find_out_with(node, receiver, id, ret_place))
+        receiver = ali_receiver_next(agent->inbox, receiver);
+    return receiver;
 }
 
 /* Every member of a group may have the same message out: then one has to be named. */

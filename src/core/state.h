@@ -65,11 +65,34 @@ struct ali_agent {
     struct ali_inbox *inbox; /* ali_no_inbox: it is a group (agent.c) */
     struct {
         struct ali_list streams; /* streams to this agent */
-        struct ali_link link;    /* among the agents of the connection that it is attached to */
         uint32_t channel_count;  /* channels open from or to it */
         uint32_t stream_count;   /* streams to it */
         ali_ref group;           /* it is this group, AL_REF_NONE: an ordinary agent */
     } v;
+};
+
+/* Somebody who receives for an agent, or may again for a while: attach.c. An inbox has one of its
+ * own, for the exclusive receiver; it also holds what waits for no receiver in particular. Those
+ * that share an inbox have one each, which lives as long as the session or its leases. */
+struct ali_receiver {
+    struct ali_receiver *next, *prev;           /* among those that share the inbox */
+    struct ali_receiver *conn_next, *conn_prev; /* among those of the connection */
+    ali_ref agent;
+    uint32_t conn;             /* AL_REF_NONE: none at present */
+    uint32_t session;          /* one more with every new session */
+    bool is_shared;            /* not the inbox's own */
+    bool has_session;          /* a session exists, perhaps without a connection for a while */
+    bool keeps_leases;         /* the session said goodbye but its leases run on */
+    struct al_id instance;     /* of the session */
+    uint32_t ready_mask;       /* levels with a stream that has a message to push */
+    struct ali_levels *levels; /* NULL: there was none yet */
+    struct ali_flows busy;     /* streams with pushed messages */
+    uint32_t credit, credit_bytes, lease_ms;
+    uint32_t planned; /* messages being read back for it */
+    uint32_t out;     /* messages pushed and not settled */
+    uint32_t volatile_out;
+    uint64_t out_bytes;
+    struct al_timer timer; /* grace of a lost connection */
 };
 
 /* What an agent has and a group has not: messages, dead letters, a receiver. */
@@ -85,24 +108,13 @@ struct ali_inbox {
         struct al_retain retain; /* of each stream to it; count 0: nothing is kept */
     } d;
     struct {
-        struct ali_levels *levels; /* NULL: there was none yet */
-        uint32_t ready_mask;       /* levels with a stream that has a message to push */
-        struct ali_flows busy;     /* streams with pushed messages */
-        uint32_t conn;             /* attached connection, AL_REF_NONE */
-        uint32_t session;          /* one more with every new session */
-        bool has_session;          /* a session exists, perhaps without a connection for a while */
-        bool keeps_leases;         /* the session said goodbye but its leases run on */
-        bool dirty;                /* on the node's list of agents to pump */
-        uint8_t gate;              /* state of its breaker; not 0: ask before a push */
-        struct al_id instance;     /* of the session */
-        uint32_t credit, credit_bytes, lease_ms;
-        uint32_t planned; /* messages being read back for it */
-        uint32_t out;     /* messages pushed and not settled */
-        uint64_t out_bytes;
-        uint32_t volatile_out;
+        struct ali_receiver own;
+        struct ali_receiver *shared; /* those who share it, next to be served first; NULL: nobody */
+        uint32_t shared_count;
         uint32_t member_count;       /* groups it is a member of */
         uint64_t delayed;            /* of pending: scheduled */
-        struct al_timer timer;       /* grace of a lost connection */
+        bool dirty;                  /* on the node's list of agents to pump */
+        uint8_t gate;                /* state of its breaker; not 0: ask before a push */
         struct ali_breaker *breaker; /* its own, then those of kinds; NULL: no outcome yet */
     } v;
 };
@@ -156,7 +168,8 @@ struct ali_flow_link {
     struct ali_flow *prev, *next;
 };
 struct ali_flow {
-    ali_ref stream;                  /* AL_REF_NONE: the stream is gone */
+    ali_ref stream;                /* AL_REF_NONE: the stream is gone */
+    struct ali_receiver *receiver; /* who has its messages; the inbox's own: nobody in particular */
     bool is_ready, is_busy, is_held; /* is_held: the head waits for its retry time */
     bool is_blocked;                 /* by the breaker of a kind */
     bool is_loose;                   /* its stream ran empty in this step, or is gone */
@@ -172,7 +185,7 @@ struct ali_flow {
     uint64_t seen_seq;                     /* up to here they were possibly given out before */
     struct ali_push *pushed;               /* ring of messages given out, oldest first */
     uint32_t pushed_first, pushed_count, pushed_cap;
-    uint32_t session;  /* of the agent when they were given out */
+    uint32_t session;  /* of the receiver when they were given out */
     uint64_t lease_ms; /* mono deadline of the head's lease; lazy: the timer may be earlier */
     uint64_t call_ms;  /* mono: the head counts as an error then; 0: it has; UINT64_MAX: never */
     struct al_timer timer; /* lease of the head, or its retry */
@@ -465,7 +478,8 @@ struct ali_conn {
     struct ali_channel **channels; /* by channel number - 1; NULL: not open */
     uint32_t channel_cap;
     struct ali_receipt_run run;
-    struct ali_list agents, producers; /* attached, opened here */
+    struct ali_receiver *receivers; /* attached here, newest first */
+    struct ali_list producers;      /* opened here */
     uint32_t attach_count, producer_count;
     struct ali_list watches; /* ends that it waits for */
     uint32_t watch_count;

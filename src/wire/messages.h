@@ -117,12 +117,12 @@
     BYTES(response, "the response proper, behind the last part")
 
 /* ---- deliver ---------------------------------------------------------------------------- */
-#define AL_FIELDS_ATTACH(U8, U16, U32, U64, ID, STR, BYTES)                     \
-    U32(request, "number chosen by the client")                                 \
-    U8(flags, "1: take over from another receiver; 2: do not create the agent") \
-    U32(credit, "messages that may be given out and not settled at one time")   \
-    U32(credit_bytes, "payload bytes likewise")                                 \
-    U32(lease_ms, "0: by kind; otherwise lease time of each message")           \
+#define AL_FIELDS_ATTACH(U8, U16, U32, U64, ID, STR, BYTES)                   \
+    U32(request, "number chosen by the client")                               \
+    U8(flags, "1: take over; 2: do not create the agent; 4: share the inbox") \
+    U32(credit, "messages that may be given out and not settled at one time") \
+    U32(credit_bytes, "payload bytes likewise")                               \
+    U32(lease_ms, "0: by kind; otherwise lease time of each message")         \
     STR(agent, "agent whose inbox is to be received")
 #define AL_FIELDS_ATTACHED(U8, U16, U32, U64, ID, STR, BYTES)   \
     U32(request, "from ATTACH")                                 \
@@ -271,7 +271,7 @@
     U32(request, "from AGENT_LIST")                                 \
     U32(agent, "number of the agent")                               \
     U32(uid, "owning user")                                         \
-    U8(attached, "1: a receiver is attached")                       \
+    U8(attached, "receivers that are attached, at most 255")        \
     U64(created_ms, "wall clock")                                   \
     U64(ready, "messages waiting")                                  \
     U64(leased, "messages out with a receiver")                     \

@@ -5,7 +5,7 @@
 /* PUBLISH flags. */
 enum { AL_PUBLISH_NOTIFY = 1, AL_PUBLISH_VOLATILE = 2 };
 /* ATTACH, DETACH, GOODBYE, DELIVER, ACK flags. */
-enum { AL_ATTACH_TAKEOVER = 1, AL_ATTACH_NO_CREATE = 2 };
+enum { AL_ATTACH_TAKEOVER = 1, AL_ATTACH_NO_CREATE = 2, AL_ATTACH_SHARED = 4 };
 enum { AL_KEEP_LEASES = 1 };
 enum { AL_DELIVER_REDELIVERED = 1, AL_DELIVER_GAP = 2 };
 /* CHANNEL_OPEN flags: what becomes of a gap in the producer sequences. */

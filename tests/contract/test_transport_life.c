@@ -243,6 +243,32 @@ static void test_attach_conflict(void **state)
     bus_close(second);
 }
 
+/* Two that share the inbox: each stream is with one of them, and goes to the other when it dies. */
+static void test_shared_inbox(void **state)
+{
+    const struct al_attach_options shared = {.shared = true};
+    struct al_client *first = bus_open(*state), *second = bus_open(*state);
+    struct al_client *sender = bus_open(*state);
+    struct al_delivery *one, *two;
+
+    ok(al_attach(first, "b", &shared));
+    ok(al_attach(second, "b", &shared));
+    assert_int_equal(al_attach(sender, "b", NULL), -AL_ERR_ALREADY_ATTACHED);
+    send_text(sender, "a", "b", "1");
+    send_text(sender, "c", "b", "2");
+    one = receive(first);
+    two = receive(second);
+    assert_true(one->message.payload_size == 1 && two->message.payload_size == 1);
+    assert_memory_not_equal(one->message.payload, two->message.payload, 1);
+    ok(al_ack(one, NULL));
+    al_client_abort(second); /* the first one alone is left */
+    two = receive(first);
+    assert_true(two->redelivered);
+    ok(al_ack(two, NULL));
+    bus_close(first);
+    bus_close(sender);
+}
+
 /* A receiver that dies in the middle: the next one gets the message, marked. */
 static void test_abort(void **state)
 {
@@ -605,6 +631,7 @@ int main(int argc, char **argv)
         T(drop),
         T(keep_leases),
         T(attach_conflict),
+        T(shared_inbox),
         T(abort),
         T(close_gives_back),
         T(admin),
