@@ -187,8 +187,8 @@ static void draw_message(struct sim *sim, struct sim_client *client, const struc
     if (sim_chance(sim, p->due))
         m->due_ms = sim_now(sim).wall_ms + sim_rand_range(&sim->rand, 1, 2500);
     if (c->to >= SIM_AGENTS)
-        m->ttl_ms = m->due_ms = 0; /* refused, and so are keys */
-    if (c->to < SIM_AGENTS && sim_chance(sim, p->keyed)) {
+        m->ttl_ms = m->due_ms = 0; /* refused */
+    if (sim_chance(sim, p->keyed)) {
         m->key = sim_key_new(sim);
         key = &sim->ledger->keys[m->key];
         key->body = 0;

@@ -53,7 +53,7 @@ AL_API int al_commit_ack(struct al_commit *commit, struct al_delivery *delivery,
                          const struct al_ack_options *options);
 /* Adds a message; everything it points to is copied. `from` is the commit's agent and may be NULL.
  * With AL_MESSAGE_NOTIFY its end is told as of any message. Not volatile; to a group as in
- * groups.h: the agent is a member, and the message has no key and no time. 0; -AL_ERR_INVALID,
+ * groups.h: the agent is a member, and the message has no time. 0; -AL_ERR_INVALID,
  * -AL_ERR_BAD_NAME, -AL_ERR_TOO_LARGE, -AL_ERR_LIMIT, -AL_ERR_BUSY, -AL_ERR_NOMEM. */
 AL_API int al_commit_send(struct al_commit *commit, const struct al_message *message);
 /* Adds a change: sets a key of the agent's state. Errors as above. The same key twice in one commit

@@ -102,8 +102,9 @@ AL_API int al_group_members(struct al_client *client, const char *group, al_grou
 /* ---- posting and receiving --------------------------------------------------------------- */
 
 /* al_send() of a message to the group, whatever its `to` says. The receipt's seq is the place in
- * the group; with AL_MESSAGE_NOTIFY the end comes when all members have finished with it. Errors
- * as al_send(), and -AL_ERR_NOT_MEMBER, -AL_ERR_UNKNOWN_GROUP, -AL_ERR_UNSUPPORTED. */
+ * the group; with AL_MESSAGE_NOTIFY the end comes when all members have finished with it. The same
+ * key once more is not posted again: the receipt is the first one's, `duplicate`. Errors as
+ * al_send(), and -AL_ERR_NOT_MEMBER, -AL_ERR_UNKNOWN_GROUP, -AL_ERR_UNSUPPORTED. */
 AL_API int al_group_post(struct al_client *client, const char *group,
                          const struct al_message *message, int timeout_ms,
                          struct al_receipt *ret_receipt);

@@ -117,7 +117,9 @@ struct al_replies {
 /* Posts a request to a group, of which message->from is a member, and waits until `quorum` of the
  * other members have acknowledged it; 0: all of them. Every member gets it and each has a delivery
  * of its own, whatever becomes of the others; who replies later than that is not heard. Members
- * that join later are not asked. The caller frees the replies with al_replies_free().
+ * that join later are not asked. With a key that was used before the members are not asked again:
+ * the replies are those to the first request, as far as their records are kept. The caller frees
+ * the replies with al_replies_free().
  *
  * 0: the quorum is in. -AL_ERR_NO_QUORUM: the deadline has passed, or so many members have failed
  * that it cannot be reached any more; *ret_replies is written all the same, with what there is.

@@ -236,7 +236,7 @@ static int run_leave(struct ali_cli *cli, const void *values, char **args)
 /* ---- post -------------------------------------------------------------------------------- */
 
 struct post_values {
-    const char *as, *kind, *data, *file, *content_type, *correlation_id, *workflow_id;
+    const char *as, *kind, *data, *file, *content_type, *key, *correlation_id, *workflow_id;
     uint64_t timeout_ms;
 };
 
@@ -251,6 +251,8 @@ static const struct ali_option post_options[] = {
      .help = "payload from a file; - is standard input"},
     {"content-type", 0, "TYPE", ALI_TEXT, OFFSET(content_type),
      .help = "media type of the payload"},
+    {"key", 0, "KEY", ALI_TEXT, OFFSET(key),
+     .help = "idempotency key: posted again with it, the message is not posted twice"},
     {"correlation-id", 0, "TEXT", ALI_TEXT, OFFSET(correlation_id),
      .help = "which message or task this belongs to"},
     {"workflow-id", 0, "TEXT", ALI_TEXT, OFFSET(workflow_id),
@@ -286,6 +288,7 @@ static int run_post(struct ali_cli *cli, const void *values, char **args)
     message.from = v->as;
     message.kind = v->kind;
     message.content_type = v->content_type;
+    message.key = v->key;
     message.correlation_id = v->correlation_id;
     message.workflow_id = v->workflow_id;
     message.payload = v->data;

@@ -105,8 +105,9 @@ static int prepare_admission(struct al_node *node, const struct ali_rec_publish 
 int ali_prepare_admission(struct al_node *node, const struct ali_rec_publish *r)
 {
     struct target t;
+    int e = prepare_admission(node, r, &t);
 
-    return prepare_admission(node, r, &t);
+    return e < 0 ? e : ali_keys_reserve(node);
 }
 
 int ali_prepare_publish(struct al_node *node, const struct ali_rec_publish *r)
@@ -217,7 +218,6 @@ static void remember_key(struct al_node *node, const struct target *t, uint64_t 
                          const struct ali_rec_publish *r)
 {
     const struct ali_agent *from = ali_agent_at(node, t->stream->d.from);
-    const struct ali_agent *to = ali_agent_at(node, t->stream->d.to);
     struct al_msg_envelope envelope;
     uint8_t digest[16], body[16];
     struct ali_key *key;
@@ -228,7 +228,7 @@ static void remember_key(struct al_node *node, const struct target *t, uint64_t 
         return;
     ali_key_digest(from->d.id, envelope.key, digest);
     key = ali_keys_add(node, digest, t->stream->d.id, r->seq ? r->seq : lsn | ALI_KEY_SCHEDULED);
-    ali_body_digest(al_str_of(to->d.name, to->d.name_size), &envelope, body);
+    ali_body_digest(ali_agent_at(node, t->stream->d.to), &envelope, body);
     memcpy(key->body, body, sizeof(key->body));
     ali_key_open(node, key);
     key->agent = from->d.id;
@@ -261,6 +261,8 @@ void ali_apply_admission(struct al_node *node, const struct ali_rec_publish *r)
     assert(e == 0);
     (void)e;
     apply_admission(node, &t, r);
+    if (node->v.started || !AL_PLANT(node, GROUP_KEY_LOST))
+        remember_key(node, &t, 0, r);
 }
 
 void ali_apply_publish(struct al_node *node, uint64_t lsn, const struct ali_rec_publish *r)

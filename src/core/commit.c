@@ -242,8 +242,10 @@ static int do_parts(struct al_node *node, struct ali_conn *conn, struct commit *
         } else if (part->what == PART_CHANGE) {
             r = do_change(node, commit, &part->change);
         } else if (!part->send.duplicate) {
-            r = ali_send_part(node, &part->send, producer, commit->evict);
-            commit->evict = part->send.envelope.key.n ? 0 : commit->evict;
+            bool keyed = part->send.envelope.key.n;
+
+            r = ali_send_part(node, &part->send, producer, keyed ? commit->evict : 0);
+            commit->evict = keyed ? 0 : commit->evict; /* with the first key: they go once */
         }
     }
     return r;

@@ -182,6 +182,7 @@ static struct ali_rec_publish admission_of(const struct ali_rec_group_post *r)
                                     .pseq = r->pseq,
                                     .flags = r->flags,
                                     .wall_ms = r->wall_ms,
+                                    .dedup_evict = ali_ext_get_u32(r->ext, ALI_POST_EXT_EVICT),
                                     .envelope = r->envelope};
 }
 

@@ -113,8 +113,10 @@ int ali_group_admit(struct al_node *node, const struct ali_channel *channel,
                                       .author = al_str_of(from->d.name, from->d.name_size),
                                       .envelope = record->envelope};
     bool notify = record->flags & AL_PUBLISH_NOTIFY;
+    uint8_t room[8];
     int r = notify ? reserve_watch(node, ali_group_at(node, ref)) : 0;
 
+    post.ext = ali_ext_put_u32(room, ALI_POST_EXT_EVICT, record->dedup_evict);
     if (r == 0)
         r = commit_post(node, ref, &post);
     if (r < 0)
@@ -359,6 +361,21 @@ static void add_watch(struct ali_group *group, const struct ali_watch *watch)
     group->v.watch_count++;
 }
 
+/* True if the watch is for this connection, or for one that will not be told any more: whoever it
+ * was asks again when it is back. */
+static bool is_replaced_by(const struct al_node *node, const struct ali_watch *watch,
+                           const struct ali_watch *newer)
+{
+    ali_ref producer = AL_REF_NONE;
+
+    if (!watch->producer)
+        return watch->conn == newer->conn ||
+               node->v.conn_serials[watch->conn] != watch->conn_serial;
+    producer = ali_find_producer(node, watch->producer);
+    return producer == AL_REF_NONE || ali_producer_at(node, producer)->v.conn == AL_REF_NONE ||
+           ali_producer_at(node, producer)->v.conn == newer->conn;
+}
+
 void ali_group_watch(struct al_node *node, const struct ali_conn *conn, ali_ref stream_ref,
                      uint64_t seq, const struct al_id *id)
 {
@@ -373,10 +390,11 @@ void ali_group_watch(struct al_node *node, const struct ali_conn *conn, ali_ref 
     for (uint32_t i = 0; i < group->v.watch_count; i++) {
         struct ali_watch *other = &group->v.watches[i];
 
-        if (other->seq == seq && other->stream == watch.stream) {
+        if (other->seq == seq && other->stream == watch.stream &&
+            is_replaced_by(node, other, &watch)) {
             if (al_id_is_zero(&watch.id))
                 watch.id = other->id;
-            *other = watch; /* the newest connection is told */
+            *other = watch; /* one END per connection; the newest question names it */
             return;
         }
     }

@@ -100,7 +100,7 @@ void ali_key_carried(struct al_node *node, struct ali_key *key, uint64_t lsn);
 void ali_keys_evict(struct al_node *node);
 /* Digests of an idempotency key and of what it stands for. */
 void ali_key_digest(uint32_t sender, struct al_str key, uint8_t ret_digest[16]);
-void ali_body_digest(struct al_str to, const struct al_msg_envelope *envelope,
+void ali_body_digest(const struct ali_agent *to, const struct al_msg_envelope *envelope,
                      uint8_t ret_digest[16]);
 bool ali_seq_is_gone(const struct al_node *node, const struct ali_stream *stream, ali_ref ref,
                      uint64_t seq);
@@ -651,7 +651,7 @@ int ali_group_prepare_carry(struct al_node *node, const struct ali_rec_carry *r)
 void ali_group_apply_carry(struct al_node *node, uint64_t lsn, const struct ali_rec_carry *r);
 /* True if somebody still refers to the record of the group's message. */
 bool ali_group_holds(const struct al_node *node, ali_ref group, uint64_t seq, uint64_t lsn);
-/* apply_message.c: the part of an admission that groups share: track and recent id. */
+/* apply_message.c: the part of an admission that groups share: track, recent id, key. */
 int ali_prepare_admission(struct al_node *node, const struct ali_rec_publish *r);
 void ali_apply_admission(struct al_node *node, const struct ali_rec_publish *r);
 /* A pending message's record stands elsewhere now. */

@@ -8,7 +8,10 @@
  * ends. The place of a scheduled message, which has no sequence yet, is the number of the scheduled
  * message and ALI_KEY_SCHEDULED. Redrive and the due time move a key to its message's new place.
  * Keys whose message is still in work are counted in the stream, so that a stream without keys
- * looks for none. */
+ * looks for none.
+ *
+ * A post to a group has no single end, so its key stays open: whoever posts it again gets the first
+ * one's place, and is told the end at all members when there is one (group_post.c). */
 #include "core/internal.h"
 #include "crypto/hash.h"
 #include <assert.h>
@@ -202,12 +205,19 @@ void ali_key_digest(uint32_t sender, struct al_str key, uint8_t ret_digest[16])
     al_digest128(parts, 2, ret_digest);
 }
 
-void ali_body_digest(struct al_str to, const struct al_msg_envelope *envelope,
+void ali_body_digest(const struct ali_agent *to, const struct al_msg_envelope *envelope,
                      uint8_t ret_digest[16])
 {
+    uint8_t number[4];
     /* Not the id and the time: a client that restarted sends the same thing under new ones. */
-    struct al_str parts[5] = {to, envelope->kind, envelope->content_type, envelope->headers,
-                              envelope->payload};
+    struct al_str parts[6] = {al_str_of(to->d.name, to->d.name_size),
+                              envelope->kind,
+                              envelope->content_type,
+                              envelope->headers,
+                              envelope->payload,
+                              al_str_of(number, sizeof(number))};
 
-    al_digest128(parts, 5, ret_digest);
+    /* A group that was removed has taken what was said along: one of its name is another one. */
+    al_put32(number, to->d.id);
+    al_digest128(parts, to->v.group == AL_REF_NONE ? 5 : 6, ret_digest);
 }

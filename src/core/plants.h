@@ -30,6 +30,7 @@
     X(GAP_UNTOLD, "gap-untold", "the recipient is not told of messages that were given up")        \
     X(GROUP_LEAVE_LOST, "group-leave-lost", "snapshots forget that a member has left its group")   \
     X(GROUP_FORMER_POSTS, "group-former-posts", "who has left a group may still post to it")       \
+    X(GROUP_KEY_LOST, "group-key-lost", "recovery forgets the idempotency keys of posts")          \
     X(GROUP_POST_TWICE, "group-post-twice", "recovery forgets the producer sequences of posts")    \
     X(GROUP_CARRY_HALF, "group-carry-half",                                                        \
       "carrying a post forward moves it in the history only")                                      \

@@ -101,7 +101,6 @@ static int find_earlier(const struct al_node *node, const struct ali_stream *str
                         const struct al_msg_envelope *envelope, struct ali_receipt_run *ret_receipt,
                         const struct ali_key **ret_key)
 {
-    const struct ali_agent *to = ali_agent_at(node, stream->d.to);
     const struct ali_recent_id *recent = ali_find_id(node, &envelope->message_id);
     ali_ref other = recent ? ali_find_stream(node, recent->stream) : AL_REF_NONE;
     uint8_t key[16], body[16];
@@ -119,7 +118,7 @@ static int find_earlier(const struct al_node *node, const struct ali_stream *str
     entry = ali_find_key(node, key);
     if (!entry || entry->wall_ms + node->config.dedup_ttl_ms <= node->v.now.wall_ms)
         return 0;
-    ali_body_digest(al_str_of(to->d.name, to->d.name_size), envelope, body);
+    ali_body_digest(ali_agent_at(node, stream->d.to), envelope, body);
     if (memcmp(body, entry->body, sizeof(entry->body)) != 0)
         return -AL_E_KEY_CONFLICT;
     if (entry->state >= AL_STATE_FAILED && entry->state <= AL_STATE_EXPIRED)
@@ -193,6 +192,11 @@ int ali_keys_room(const struct al_node *node, ali_ref from_ref, uint32_t more, u
     return 0;
 }
 
+static bool is_to_group(const struct al_node *node, const struct ali_stream *stream)
+{
+    return ali_agent_at(node, stream->d.to)->v.group != AL_REF_NONE;
+}
+
 static void note_kind(struct al_node *node, struct ali_channel *channel, struct al_str kind)
 {
     if (channel->kind == UINT16_MAX || channel->kind_size != kind.n ||
@@ -252,9 +256,10 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
     uint64_t workflow = 0;
     int r = check_room(node, stream, m);
 
-    if (r == 0 && ali_agent_at(node, stream->d.to)->v.group != AL_REF_NONE) {
-        /* No single end could be kept with a key. */
-        r = envelope->key.n ? -AL_E_UNSUPPORTED : ali_group_check(node, stream, &record, 0);
+    if (r == 0 && is_to_group(node, stream)) {
+        r = ali_group_check(node, stream, &record, 0);
+        if (r == 0 && envelope->key.n)
+            r = ali_keys_room(node, stream->d.from, 1, &record.dedup_evict);
         if (r == 0)
             r = ali_group_admit(node, channel, &record, ret_receipt);
         if (r == 0)
@@ -316,10 +321,13 @@ static void tell_duplicate(struct al_node *node, struct ali_conn *conn,
                            const struct ali_receipt_run *receipt, const struct ali_key *key,
                            const struct al_id *id, bool taken)
 {
+    ali_ref stream = ali_find_stream(node, receipt->stream);
     uint64_t seq = key ? key->seq : receipt->seq;
     int r;
 
     ali_receipts_flush(node, conn);
+    if (stream != AL_REF_NONE && is_to_group(node, ali_stream_at(node, stream)))
+        key = NULL; /* the end at all members is not kept with it */
     r = key ? ali_key_tell(node, conn, key, id)
             : ali_end_tell(node, conn, receipt->stream, receipt->seq, id);
     if (r == 1 && !taken)
@@ -465,8 +473,6 @@ int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref fro
     if (r < 0)
         return r;
     to = ali_agent_at(node, ali_stream_at(node, part->stream)->d.to);
-    if (to->v.group != AL_REF_NONE && part->envelope.key.n)
-        return -AL_E_UNSUPPORTED; /* no single end could be kept with a key */
     r = find_earlier(node, ali_stream_at(node, part->stream), &part->envelope, &receipt, &key);
     part->duplicate = r == 1;
     part->receipt_stream = receipt.stream;
@@ -492,7 +498,7 @@ int ali_send_part(struct al_node *node, struct ali_send_part *part, uint64_t pro
         .stream = part->stream, .producer_id = producer, .kind = UINT16_MAX};
     struct ali_rec_publish record = record_of(node, part, producer, evict);
     struct ali_receipt_run receipt = {.stream = record.stream, .seq = record.seq};
-    bool to_group = ali_agent_at(node, stream->d.to)->v.group != AL_REF_NONE;
+    bool to_group = is_to_group(node, stream);
     int r = to_group ? ali_group_admit(node, &channel, &record, &receipt)
                      : ali_commit_publish(node, &record, part->workflow);
 

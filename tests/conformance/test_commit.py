@@ -74,6 +74,20 @@ def test_ack_send_and_state_in_one(pair, connect):
     assert commit.state() == {"last": b"2"}
 
 
+def test_a_commit_refuses_a_message(pair):
+    pair.send(b"never", b"well", flags=al.NOTIFY)
+    pair.attach()
+    commit = Committer(pair)
+    first, second = ack(pair.deliver()), ack(pair.deliver(), b"done")
+    first.update(status=al.FAILED, reason="no such thing")
+    assert commit([first, second], [], [put("refused", b"1")]) == ("ok", 0, 0)
+    ends = [pair.sender.expect("END") for _ in range(2)]
+    assert [(end["state"], end["reason"]) for end in ends] == [(6, "no such thing"), (4, "")]
+    assert commit.state() == {"refused": b"1"}
+    rows, _ = pair.receiver.ask("DLQ_LIST", agent=pair.receiver_name)
+    assert [row["seq"] for row in rows] == [first["seq"]]
+
+
 def test_receipts_again_and_of_duplicates(pair):
     commit, known = Committer(pair), uuid.uuid4().bytes
     parts = [message(pair.sender_name, b"1", message_id=known),
@@ -105,7 +119,7 @@ def test_a_repeated_commit_is_recognised(pair, connect):
 @pytest.mark.parametrize("bad,code", [("lease", "LEASE_LOST"), ("to", "UNKNOWN_AGENT"),
                                       ("value", "TOO_LARGE"), ("twice", "INVALID"),
                                       ("nokey", "INVALID"), ("order", "OUT_OF_ORDER"),
-                                      ("failed", "INVALID"), ("same", "INVALID")])
+                                      ("status", "INVALID"), ("same", "INVALID")])
 def test_one_bad_part_refuses_all(pair, bad, code):
     pair.send(b"1", b"2")
     pair.attach()
@@ -113,14 +127,14 @@ def test_one_bad_part_refuses_all(pair, bad, code):
     first, second = pair.deliver(), pair.deliver()
     acks, sends = [ack(first)], [message(pair.sender_name, b"x")]
     changes = [put("k", b"v")]
-    index = {"lease": 0, "to": 2, "value": 3, "twice": 3, "nokey": 3, "order": 0, "failed": 0,
+    index = {"lease": 0, "to": 2, "value": 3, "twice": 3, "nokey": 3, "order": 0, "status": 0,
              "same": 2}[bad]
     if bad == "lease":
         acks[0]["lease"] += 1
     elif bad == "order":
         acks = [ack(second)]
-    elif bad == "failed":
-        acks[0]["status"] = al.FAILED
+    elif bad == "status":
+        acks[0]["status"] = al.FAILED + 1
     elif bad == "to":
         sends.append(message("nobody-" + uuid.uuid4().hex[:8]))
     elif bad == "same":

@@ -166,17 +166,28 @@ def commit_post(team, producer, agent, envelope):
 def test_a_commit_posts(team):
     team.add("stranger")
     producer = team.producer()["producer"]
-    for agent, envelope, error in (("stranger", al.envelope(b"1"), "NOT_MEMBER"),
-                                   ("ann", al.envelope(b"1", key="once"), "UNSUPPORTED")):
-        assert al.ERRORS[commit_post(team, producer, agent, envelope)["code"]] == error
+    refused = commit_post(team, producer, "stranger", al.envelope(b"1"))
+    assert al.ERRORS[refused["code"]] == "NOT_MEMBER"
     assert not [e for e in history(team) if e["what"] == 1]
-    assert commit_post(team, producer, "ann", al.envelope(b"1"))["code"] == 0
+    assert commit_post(team, producer, "ann", al.envelope(b"1", key="once"))["code"] == 0
     assert [e["seq"] for e in history(team) if e["what"] == 1] == [3]
-
-
-def test_no_key_and_no_gap_policy(team):
     team.publish(1, 1, b"1", key="once")
-    assert al.ERRORS[team.expect("REFUSED")["code"]] == "UNSUPPORTED"
+    receipt = team.expect("RECEIPT")
+    assert (receipt["seq"], receipt["duplicate"]) == (3, 1)
+
+
+def test_a_key_is_posted_once(team):
+    team.publish(1, 1, b"1", key="once")
+    first = team.expect("RECEIPT")
+    team.publish(1, 2, b"1", key="once")
+    second = team.expect("RECEIPT")
+    assert (second["seq"], second["duplicate"]) == (first["seq"], 1)
+    team.publish(1, 3, b"2", key="once")
+    assert al.ERRORS[team.expect("REFUSED")["code"]] == "KEY_CONFLICT"
+    assert [e["seq"] for e in history(team) if e["what"] == 1] == [first["seq"]]
+
+
+def test_no_gap_policy(team):
     with pytest.raises(Refused) as refused:
         team.channel(2, 1, GROUP, "bob", flags=2)
     assert refused.value.code == "UNSUPPORTED"

@@ -454,6 +454,7 @@ struct asking {
     struct al_client *client;
     uint32_t quorum;
     int timeout_ms, result;
+    const char *key;
     struct al_replies *replies;
 };
 
@@ -463,6 +464,7 @@ static void *ask_group(void *ctx)
     struct al_message message = text_message("chair", "", "agreed?");
 
     message.kind = "ask";
+    message.key = asking->key;
     asking->result = al_request_group(asking->client, "team", &message, asking->quorum,
                                       asking->timeout_ms, &asking->replies);
     return NULL;
@@ -474,6 +476,26 @@ static void reply(struct al_client *client, enum al_ack_status status)
 
     ok(al_ack(asked(client), &ack));
     ok(al_client_flush(client, 5000));
+}
+
+/* Under one key twice: the second gets the first one's replies, and nobody is asked again. */
+static void ask_again(struct asking *asking, struct al_client *members[3])
+{
+    pthread_t thread;
+
+    asking->key = "vote-2";
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&thread, NULL, ask_group, asking), 0);
+        for (int k = 0; k < 3 && i == 0; k++)
+            reply(members[k], AL_ACK_SUCCESS);
+        pthread_join(thread, NULL);
+        assert_int_equal(asking->result, 0);
+        assert_true(asking->replies->count >= 2);
+        assert_reply(asking->replies->replies[0].end, "yes");
+        assert_int_equal(asking->replies->seq, 6); /* behind four joins and a question */
+        al_replies_free(asking->replies);
+    }
+    asking->key = NULL;
 }
 
 static void test_quorum(void **state)
@@ -509,6 +531,8 @@ static void test_quorum(void **state)
     assert_string_not_equal(asking.replies->replies[0].agent, asking.replies->replies[1].agent);
     al_replies_free(asking.replies);
     reply(members[1], AL_ACK_SUCCESS); /* too late to be heard */
+
+    ask_again(&asking, members);
 
     asking.quorum = 3; /* it cannot be reached: long before the deadline */
     assert_int_equal(pthread_create(&thread, NULL, ask_group, &asking), 0);

@@ -321,6 +321,16 @@ static void test_a_commit_refuses_a_message(void **state)
     driver_deinit(&d);
 }
 
+static uint64_t pending(struct driver *d, const char *agent)
+{
+    struct al_msg_agent_list m = {.request = 4, .limit = 1, .exact = 1, .after = al_str_c(agent)};
+    struct al_msg_agent_row row;
+
+    assert_int_equal(al_put_agent_list(&d->in, &m), 0);
+    assert_int_equal(al_decode_agent_row(answer_of(d, AL_MSG_AGENT_ROW), &row), 0);
+    return row.ready + row.leased + row.delayed;
+}
+
 /* ---- groups ------------------------------------------------------------------------------ */
 
 static void test_a_commit_posts_to_a_group(void **state)
@@ -336,12 +346,12 @@ static void test_a_commit_posts_to_a_group(void **state)
     driver_forget(&d);
     parts_init(&parts, &d.config.alloc);
     add_send_to(&parts, "group:team", 1, "");
-    add_send_to(&parts, "group:team", 2, "key"); /* no single end could be kept with it */
+    add_send_to(&parts, "group:none", 2, "key");
     commit(&d, &parts, 1);
-    driver_expect(&d, "1: COMMITTED\n");
+    driver_expect(&d, "1: COMMITTED\n"); /* refused, and the key is free */
     add_ack(&d, &parts, 1);
     add_send_to(&parts, "group:team", 1, "");
-    add_send_to(&parts, "group:team", 2, "");
+    add_send_to(&parts, "group:team", 2, "key");
     add_change(&parts, AL_KV_SET, "k", "v");
     commit(&d, &parts, 1);
     driver_expect(&d, "1: ACKED 1:1-1 x1\n"
@@ -350,21 +360,45 @@ static void test_a_commit_posts_to_a_group(void **state)
                       "0: DELIVER 2:4 after 3 attempt 1 'next' by b\n"
                       "1: DELIVER 3:4 after 3 attempt 1 'next' by b\n"
                       "1: COMMITTED\n");
+    add_send_to(&parts, "group:team", 7, "key"); /* was posted, under another id */
+    commit(&d, &parts, 2);
+    driver_expect(&d, "1: COMMITTED\n");
+    driver_check_replay(&d);
+    driver_deinit(&d);
+}
+
+/* Keys that have expired go with the first message that has one, and no others with them. */
+static void test_expired_keys_go_once(void **state)
+{
+    struct driver d;
+    struct parts parts;
+
+    (void)state;
+    begin(&d);
+    put_group(&d);
+    parts_init(&parts, &d.config.alloc);
+    add_send(&parts, 1, "old");
+    commit(&d, &parts, 1);
+    driver_tick(&d, d.config.dedup_ttl_ms - 1000);
+    add_send(&parts, 2, "young");
+    commit(&d, &parts, 2);
+    driver_tick(&d, 2000);
+    driver_forget(&d);
+    add_send(&parts, 3, "");
+    add_send_to(&parts, "group:team", 4, "post");
+    add_send(&parts, 5, "new");
+    commit(&d, &parts, 3);
+    driver_forget(&d);
+    add_send(&parts, 6, "young"); /* is not forgotten, nor is the post's */
+    add_send_to(&parts, "group:team", 7, "post");
+    commit(&d, &parts, 4);
+    driver_expect(&d, "1: COMMITTED\n");
+    assert_int_equal(pending(&d, "a"), 7); /* old, young, the unnamed, new; a post and two joins */
     driver_check_replay(&d);
     driver_deinit(&d);
 }
 
 /* ---- any order of things ----------------------------------------------------------------- */
-
-static uint64_t pending(struct driver *d, const char *agent)
-{
-    struct al_msg_agent_list m = {.request = 4, .limit = 1, .exact = 1, .after = al_str_c(agent)};
-    struct al_msg_agent_row row;
-
-    assert_int_equal(al_put_agent_list(&d->in, &m), 0);
-    assert_int_equal(al_decode_agent_row(answer_of(d, AL_MSG_AGENT_ROW), &row), 0);
-    return row.ready + row.leased + row.delayed;
-}
 
 static uint64_t counted(struct driver *d)
 {
@@ -463,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_life_goes_on_behind_a_part),
         cmocka_unit_test(test_a_commit_refuses_a_message),
         cmocka_unit_test(test_a_commit_posts_to_a_group),
+        cmocka_unit_test(test_expired_keys_go_once),
         cmocka_unit_test(test_nobody_hears_of_half_a_commit),
         cmocka_unit_test(test_any_order_gives_a_state_without_crashes),
     };

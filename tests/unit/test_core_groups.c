@@ -246,6 +246,104 @@ static void test_the_author_learns_the_end_when_all_have_finished(void **state)
     end(&d);
 }
 
+/* ---- idempotency keys -------------------------------------------------------------------- */
+
+static void post(struct driver *d, uint32_t conn, struct driver_message message)
+{
+    message.key = "once";
+    driver_put_publish(d, &message);
+    driver_send(d, conn);
+}
+
+static void test_a_key_is_posted_once(void **state)
+{
+    struct driver d;
+
+    (void)state;
+    begin(&d);
+    post(&d, 0, (struct driver_message){.pseq = 1, .text = "m"});
+    driver_expect(&d, "0: RECEIPT 1 x1 -> 3:3\n");
+    post(&d, 0, (struct driver_message){.pseq = 2, .text = "m"});
+    driver_expect(&d, "0: RECEIPT 2 x1 -> 3:3 duplicate\n");
+    driver_publish(&d, 0, 3, 3);
+    driver_expect(&d, "0: RECEIPT 3 x1 -> 3:4\n");
+    driver_snapshot_begin(&d);
+    while (driver_snapshot_step(&d, 64))
+        ;
+    driver_restart(&d, true);
+    driver_open(&d, 0, 1000, 1);
+    driver_channel(&d, 0, "a", "group:team");
+    driver_forget(&d);
+    leave(&d, "a"); /* a former member may not post, but is told what it has posted */
+    driver_expect(&d, "0: DONE OK 5\n");
+    post(&d, 0, (struct driver_message){.pseq = 1, .text = "m", .id = 40});
+    driver_expect(&d, "0: RECEIPT 1 x1 -> 3:3 duplicate\n");
+    post(&d, 0, (struct driver_message){.pseq = 2, .text = "another", .id = 41});
+    driver_expect(&d, "0: REFUSED 2 KEY_CONFLICT\n");
+    driver_check_snapshot(&d);
+    end(&d);
+}
+
+/* Each of those who post it waits for the end at all members; who comes later is told at once. */
+static void test_all_who_post_under_a_key_learn_the_end(void **state)
+{
+    struct driver_message message = {.pseq = 1, .text = "m", .flags = AL_PUBLISH_NOTIFY};
+    struct driver d;
+
+    (void)state;
+    begin(&d);
+    leave(&d, "b");
+    driver_open(&d, 1, 1000, 2);
+    driver_attach(&d, 1, "a", 10);
+    post(&d, 0, message); /* id 1 */
+    driver_open(&d, 2, 1000, 3);
+    driver_channel(&d, 2, "a", "group:team");
+    message.id = 20;
+    driver_forget(&d);
+    post(&d, 2, message);
+    driver_expect(&d, "2: RECEIPT 1 x1 -> 3:4 duplicate\n");
+    message.pseq = 2; /* once more: one END per connection */
+    message.id = 21;
+    post(&d, 2, message);
+    driver_expect(&d, "2: RECEIPT 2 x1 -> 3:4 duplicate\n");
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        driver_ack(&d, 1, 1, seq);
+    driver_forget(&d);
+    driver_ack(&d, 1, 1, 4);
+    driver_expect(&d, "1: ACKED 1:4-4 x1\n"
+                      "0: END 3:4 state 4 attempts 1 '' ''\n"
+                      "2: END 3:4 state 4 attempts 1 '' ''\n");
+    message.pseq = 3;
+    message.id = 22;
+    post(&d, 2, message);
+    driver_expect(&d, "2: RECEIPT 3 x1 -> 3:4 duplicate\n"
+                      "2: END 3:4 state 4 attempts 1 '' ''\n");
+    end(&d);
+}
+
+/* What was posted to a removed group is not in another one of its name. */
+static void test_a_key_belongs_to_one_group(void **state)
+{
+    struct al_msg_group_remove remove = {.request = 8, .flags = 1, .group = al_str_c("group:team")};
+    struct al_msg_group_add add = {.request = 1, .group = al_str_c("group:team")};
+    struct al_msg_channel_close close = {.channel = 1};
+    struct driver d;
+
+    (void)state;
+    begin(&d);
+    post(&d, 0, (struct driver_message){.pseq = 1, .text = "m"});
+    assert_int_equal(al_put_channel_close(&d.in, &close), 0);
+    assert_int_equal(al_put_group_remove(&d.in, &remove), 0);
+    assert_int_equal(al_put_group_add(&d.in, &add), 0);
+    driver_send(&d, 0);
+    join(&d, "a", 0);
+    driver_channel(&d, 0, "a", "group:team");
+    driver_forget(&d);
+    post(&d, 0, (struct driver_message){.pseq = 1, .text = "m", .id = 30});
+    driver_expect(&d, "0: REFUSED 1 KEY_CONFLICT\n");
+    end(&d);
+}
+
 static void test_a_dead_letter_of_one_member_is_told_and_can_be_fetched(void **state)
 {
     struct al_msg_dlq_redrive redrive = {.request = 7, .agent = al_str_c("b")};
@@ -484,6 +582,9 @@ int main(void)
         cmocka_unit_test(test_who_left_gets_the_notice_and_nothing_more),
         cmocka_unit_test(test_a_retransmission_gets_its_first_receipt),
         cmocka_unit_test(test_the_author_learns_the_end_when_all_have_finished),
+        cmocka_unit_test(test_a_key_is_posted_once),
+        cmocka_unit_test(test_all_who_post_under_a_key_learn_the_end),
+        cmocka_unit_test(test_a_key_belongs_to_one_group),
         cmocka_unit_test(test_a_dead_letter_of_one_member_is_told_and_can_be_fetched),
         cmocka_unit_test(test_a_message_that_is_dead_at_two_members_is_purged_at_the_one_named),
         cmocka_unit_test(test_the_history_proves_itself),
