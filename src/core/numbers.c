@@ -142,6 +142,16 @@ static uint64_t bits_in(const struct ali_number_block *block, unsigned half, uns
     return bits;
 }
 
+/* By hand: the compiler's own is a call into its library where the processor is not known. */
+static unsigned count_bits(uint64_t bits)
+{
+    unsigned count = 0;
+
+    for (; bits; bits &= bits - 1)
+        count++;
+    return count;
+}
+
 bool ali_numbers_pend(const struct ali_workflow *workflow)
 {
     for (uint32_t i = 0; i < workflow->d.block_count; i++)
@@ -157,8 +167,7 @@ void ali_numbers_count(const struct ali_workflow *workflow, uint64_t counts[ALI_
     for (uint32_t i = 0; i < workflow->d.block_count; i++)
         for (unsigned state = 1; state < ALI_NUMBER_STATES; state++)
             for (unsigned half = 0; half < ALI_BLOCK_NUMBERS / 64; half++)
-                counts[state] +=
-                    (unsigned)__builtin_popcountll(bits_in(&workflow->d.blocks[i], half, state));
+                counts[state] += count_bits(bits_in(&workflow->d.blocks[i], half, state));
     counts[ALI_NUMBER_PROCESSED] = workflow->d.allocated;
     for (unsigned state = 1; state < ALI_NUMBER_STATES; state++)
         counts[ALI_NUMBER_PROCESSED] -= counts[state];
