@@ -103,7 +103,8 @@ AL_API int al_chat_new(struct al_client *client, const struct al_chat_options *o
 AL_API int al_chat_run(struct al_chat *chat, int timeout_ms);
 /* For a program with a loop of its own, instead of al_chat_run(): a received message of the group,
  * which the caller settles after the call; NULL: nothing came, look at what time it is. Times are
- * the manager's turn_timeout_ms only. 0, or an error as above. */
+ * the manager's turn_timeout_ms only. 0, or an error as above; -AL_ERR_BUSY (free): what was said
+ * in answer is not in the group yet, call again with the same message, which is not settled yet. */
 AL_API int al_chat_handle(struct al_chat *chat, const struct al_delivery *delivery);
 /* Says something, from the speak callback only; the text is copied. -AL_ERR_INVALID: elsewhere, or
  * twice; -AL_ERR_NOMEM. */

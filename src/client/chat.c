@@ -149,6 +149,14 @@ static bool has_turn(const struct al_chat *chat)
     return state->turn_open && strcmp(state->speaker, chat->agent) == 0;
 }
 
+static bool may_answer(const struct al_chat *chat, uint64_t seq)
+{
+    const struct al_chat_state *state = &chat->fold.state;
+
+    return !state->closed && state->said < state->turns_max &&
+           ali_chat_answered(&chat->fold, chat->agent) < seq;
+}
+
 /* Free: answers a message that was given out, unless that was done. */
 static int answer(struct al_chat *chat, const struct al_delivery *delivery)
 {
@@ -159,13 +167,16 @@ static int answer(struct al_chat *chat, const struct al_delivery *delivery)
                                 .text = message->payload,
                                 .size = message->payload_size};
     bool opens = strcmp(message->kind, AL_CHAT_KIND_OPEN) == 0;
+    int r;
 
     if (strcmp(message->workflow_id, chat->fold.chat) != 0 ||
         !ali_chat_counts(&chat->fold, delivery->seq) || strcmp(message->from, chat->agent) == 0 ||
-        ali_chat_answered(&chat->fold, chat->agent) >= delivery->seq ||
-        chat->fold.state.said >= chat->fold.state.turns_max)
+        !may_answer(chat, delivery->seq))
         return 0;
-    return speak(chat, "chat-answers", delivery->seq, opens ? NULL : &said);
+    r = speak(chat, "chat-answers", delivery->seq, opens ? NULL : &said);
+    if (r == 0 && chat->has_words && may_answer(chat, delivery->seq)) /* only this message asks */
+        return ali_client_fail(-AL_E_BUSY, "what was said is not in the group yet");
+    return r;
 }
 
 static int take_part(struct al_chat *chat, const struct al_delivery *delivery)
@@ -291,8 +302,15 @@ int al_chat_handle(struct al_chat *chat, const struct al_delivery *delivery)
     return r == 0 ? take_part(chat, delivery) : r;
 }
 
-/* Receives one message, if one comes in time, and deals with it. */
-static int run_once(struct al_chat *chat, int wait_ms)
+/* True for what is over by itself: the connection comes back, a full inbox is read. */
+static bool passes(int r)
+{
+    return r == -AL_E_UNREACHABLE || r == -AL_E_TIMEOUT || r == -AL_E_BUSY;
+}
+
+/* Receives one message, if one comes in time, and deals with it. `held` is one that could not be
+ * dealt with yet: nothing of the group comes behind it, and it spends no attempt. */
+static int run_once(struct al_chat *chat, int wait_ms, struct al_delivery **held)
 {
     struct al_delivery *delivery = NULL;
     int r = al_receive(chat->client, wait_ms, &delivery);
@@ -301,12 +319,21 @@ static int run_once(struct al_chat *chat, int wait_ms)
         return r;
     if (delivery && (!delivery->group || strcmp(delivery->group->name, chat->group) != 0)) {
         r = al_nack(delivery, 1000, "the agent is in a conversation");
-    } else {
-        r = al_chat_handle(chat, delivery);
-        if (delivery && r == 0)
-            r = al_ack(delivery, NULL);
+        if (r < 0)
+            al_delivery_drop(delivery);
+        return r;
     }
-    if (r < 0)
+    if (delivery)
+        al_delivery_drop(*held); /* it was given out again */
+    else
+        delivery = *held;
+    *held = NULL;
+    r = al_chat_handle(chat, delivery);
+    if (delivery && r == 0)
+        r = al_ack(delivery, NULL);
+    if (passes(r))
+        *held = delivery;
+    else if (r < 0)
         al_delivery_drop(delivery);
     return r;
 }
@@ -324,21 +351,26 @@ static int attach(struct al_chat *chat)
 int al_chat_run(struct al_chat *chat, int timeout_ms)
 {
     uint64_t deadline = ali_deadline_ns(timeout_ms);
+    struct al_delivery *held = NULL;
     int r = attach(chat);
 
     while (r == 0 && !chat->fold.state.closed) {
         uint64_t now = al_clock_mono_ns();
         uint64_t left_ms = now < deadline ? (deadline - now) / 1000000 + 1 : 0;
 
-        if (!left_ms)
+        if (!left_ms) {
+            al_delivery_drop(held);
             return ali_client_fail(-AL_E_TIMEOUT, "the conversation '%s' was not closed in time",
                                    chat->fold.chat);
+        }
         r = al_chat_handle(chat, NULL);
         if (r == 0 && !chat->fold.state.closed)
-            r = run_once(chat, (int)(left_ms < WAIT_MS ? left_ms : WAIT_MS));
-        if (r == -AL_E_UNREACHABLE || r == -AL_E_TIMEOUT || r == -AL_E_BUSY)
-            r = 0; /* the connection comes back by itself */
+            r = run_once(chat, (int)(left_ms < WAIT_MS ? left_ms : WAIT_MS), &held);
+        if (passes(r))
+            r = 0;
     }
+    if (held && (r < 0 || al_ack(held, NULL) < 0))
+        al_delivery_drop(held);
     return r < 0 ? r : al_client_flush(chat->client, POST_TIMEOUT_MS);
 }
 
