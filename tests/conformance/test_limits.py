@@ -104,10 +104,10 @@ def test_full_key_store(small):
 
 
 def test_keys_expire(small):
-    pair = small(limits={"dedup_ttl_ms": 1000})
+    pair = small(limits={"dedup_ttl_ms": 2000})
     pair.send(b"x", key="k")
     assert pair.send(b"x", key="k")[0]["duplicate"] == 1
-    time.sleep(1.1)
+    time.sleep(2.1)
     again, = pair.send(b"another body", key="k")
     assert (again["duplicate"], again["seq"]) == (0, 2)
 
@@ -125,13 +125,13 @@ def test_finished_records_are_bounded(small):
 
 
 def test_finished_records_expire(small):
-    pair = small(limits={"records_ttl_ms": 1000})
+    pair = small(limits={"records_ttl_ms": 2000})
     pair.attach()
     pair.send(b"x")
     pair.receiver.ack(pair.deliver(), response=b"r")
     pair.receiver.expect("ACKED")
     assert pair.sender.record(stream=pair.stream, seq=1)["state"] == al.DELIVERED
-    time.sleep(1.2)
+    time.sleep(2.1)
     assert pair.sender.record(stream=pair.stream, seq=1)["state"] == al.ENDED
     pair.sender.send("END_WATCH", stream=pair.stream, seq=1)
     end = pair.sender.expect("END")
@@ -143,12 +143,12 @@ def test_policy_of_a_kind(small):
                  kinds={"Quick": {"ack_timeout_ms": 250, "base_ms": 50, "factor": 1, "cap_ms": 50,
                                   "max": 2}})
     pair.send(b"x", kind="Quick", flags=al.NOTIFY)
-    pair.attach()
     begin = time.monotonic()
+    pair.attach()
     assert [pair.deliver()["lease_ms"] for _ in range(3)] == [250] * 3
     end = pair.sender.expect("END")
     assert (end["state"], end["attempts"]) == (al.DEAD, 3)
-    assert 0.75 < time.monotonic() - begin < 2.5
+    assert 0.75 < time.monotonic() - begin < 5
     log = al.parse_attempts(
         pair.receiver.ask("DLQ_LIST", agent="b")[0] and
         pair.receiver.ask("DLQ_GET", message_id=end["message_id"])[0][0]["attempts_log"])
@@ -176,8 +176,14 @@ def test_connections(small):
     name, error = late.closed()[-1]
     assert (name, ERRORS[error["code"]], error["fatal"]) == ("ERROR", "LIMIT", 1)
     keep.pop().close()
-    time.sleep(0.2)
-    pair.connect()
+    end = time.monotonic() + 20
+    while True:  # until the node has noticed
+        try:
+            pair.connect()
+            break
+        except (al.Closed, Refused):
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
 
 def test_attaches_of_a_connection(fresh_node):

@@ -105,7 +105,7 @@ def test_session_resumes_within_the_grace(pair, connect):
     pair.receiver.close()
     again = connect(instance=pair.receiver.instance)
     assert again.attach(pair.receiver_name)["resumed"] == 1
-    new = [decoded(again.expect("DELIVER", timeout=0.9)) for _ in range(2)]
+    new = [decoded(again.expect("DELIVER")) for _ in range(2)]
     assert [(d["seq"], d["lease"], d["attempt"], d["flags"]) for d in new] == \
         [(d["seq"], d["lease"], 1, al.REDELIVERED) for d in old]
     again.ack(old[0])
@@ -142,7 +142,7 @@ def test_another_instance_does_not_resume(pair, connect):
     assert again.attach(pair.receiver_name)["resumed"] == 0
     again.ack(old)
     assert settle_refused(again) == (1, "LEASE_LOST")
-    assert again.expect("DELIVER", timeout=3)["attempt"] == 2
+    assert again.expect("DELIVER")["attempt"] == 2
 
 
 def test_disconnect_spends_an_attempt_of_the_head_only(pair, connect):
@@ -175,7 +175,7 @@ def test_polite_leave_spends_nothing(pair, connect):
     assert pair.receiver.expect("DETACHED")["code"] == 0
     pair.receiver = connect()
     pair.attach()
-    one, two = deliveries(pair, 2, timeout=2)
+    one, two = deliveries(pair, 2)
     assert one["flags"] & two["flags"] & al.REDELIVERED
     assert (one["attempt"], two["attempt"]) == (1, 1)
 
@@ -188,8 +188,8 @@ def test_goodbye_gives_back_at_once(pair, connect):
     pair.receiver.closed()
     pair.receiver = connect()
     pair.attach()
-    d = pair.deliver(timeout=0.9)
-    assert d["flags"] & al.REDELIVERED and d["attempt"] == 1
+    d = pair.deliver()
+    assert d["flags"] & al.REDELIVERED and d["attempt"] == 1  # the grace would have cost one
 
 
 def test_detach_of_what_is_not_attached(connect):
@@ -228,8 +228,8 @@ def test_credit_zero_pauses(pair):
 def test_credit_in_bytes(pair):
     pair.send(*[b"z" * 1000] * 6)
     pair.attach(credit=100, credit_bytes=3000)
-    got = [f for f in pair.receiver.quiet(0.5) if f[0] == "DELIVER"]
-    assert 2 <= len(got) <= 4
+    deliveries(pair, 2)
+    assert len([f for f in pair.receiver.quiet(0.3) if f[0] == "DELIVER"]) <= 2
 
 
 def test_one_large_message_is_always_let_through(pair):
@@ -394,14 +394,15 @@ def test_retry_schedule_and_dead_letter(pair):
     pair.attach()
     delays, last = [], None
     for attempt in range(1, 7):
-        d = pair.deliver(timeout=5)
+        d = pair.deliver()
         now = time.monotonic()
         assert d["attempt"] == attempt and bool(d["flags"] & al.REDELIVERED) == (attempt > 1)
         delays += [now - last] if last else []
-        pair.receiver.nack(d, reason=f"no {attempt}")
         last = time.monotonic()
+        pair.receiver.nack(d, reason=f"no {attempt}")
     for delay, expected in zip(delays, (0.1, 0.2, 0.4, 0.8, 1.6)):
-        assert expected * 0.79 - 0.005 < delay < expected * 1.21 + 0.25, delays
+        assert expected * 0.79 - 0.005 < delay, delays  # a busy machine makes it longer, never shorter
+    assert sum(delays) < 3.1 * 1.21 + 5, delays
     assert pair.receiver.expect("ACKED")["seq"] == 1
     end = pair.sender.expect("END")
     assert (end["state"], end["attempts"]) == (al.DEAD, 6)
@@ -415,21 +416,20 @@ def test_retry_schedule_and_dead_letter(pair):
 def test_retry_after(pair):
     pair.send(b"1")
     pair.attach()
-    pair.receiver.nack(pair.deliver(), retry_after_ms=700)
+    d = pair.deliver()
     begin = time.monotonic()
+    pair.receiver.nack(d, retry_after_ms=700)
     pair.deliver()
-    assert 0.65 < time.monotonic() - begin < 1.5
+    assert 0.65 < time.monotonic() - begin < 5
 
 
 def test_poison_holds_only_its_own_stream(pair):
     pair.sender.channel(2, pair.producer, pair.receiver_name, pair.sender_name, label="other")
     pair.send(b"poison")
     pair.attach()
-    pair.receiver.nack(pair.deliver(), retry_after_ms=1000)
+    pair.receiver.nack(pair.deliver(), retry_after_ms=60000)
     pair.sender.publish(2, 1, b"fine")
-    begin = time.monotonic()
-    d = pair.deliver()
-    assert d["label"] == "other" and time.monotonic() - begin < 0.8
+    assert pair.deliver()["label"] == "other"
 
 
 def test_stream_goes_on_behind_a_dead_letter(pair):
@@ -451,11 +451,11 @@ def test_stream_goes_on_behind_a_dead_letter(pair):
 
 def test_lease_timeout_and_late_ack(pair):
     pair.send(b"1")
+    begin = time.monotonic()
     pair.attach(lease_ms=300)
     first = pair.deliver()
-    begin = time.monotonic()
-    recall = pair.receiver.expect("RECALL", timeout=3)
-    assert 0.25 < time.monotonic() - begin < 1.0
+    recall = pair.receiver.expect("RECALL")
+    assert 0.29 < time.monotonic() - begin < 5
     assert ERRORS[recall["code"]] == "TIMEOUT" and recall["seq"] == 1
     second = pair.deliver()
     assert second["attempt"] == 2 and second["flags"] & al.REDELIVERED
@@ -467,10 +467,10 @@ def test_lease_timeout_and_late_ack(pair):
 
 def test_only_the_head_runs_its_clock(pair):
     pair.send(b"1", b"2", b"3")
-    pair.attach(lease_ms=500)
+    pair.attach(lease_ms=2000)
     got = deliveries(pair, 3)
     for d in got:
-        time.sleep(0.35)  # 0.35 + 0.35 is more than one lease
+        time.sleep(1.1)  # 1.1 + 1.1 is more than one lease
         pair.receiver.ack(d)
     count = 0
     while count < 3:
@@ -479,10 +479,10 @@ def test_only_the_head_runs_its_clock(pair):
 
 def test_extend_renews(pair):
     pair.send(b"1")
-    pair.attach(lease_ms=400)
+    pair.attach(lease_ms=1500)
     d = pair.deliver()
     for n in range(4):
-        time.sleep(0.25)
+        time.sleep(0.5)
         pair.receiver.extend(d, retrying=n)
     pair.receiver.ack(d)
     assert pair.receiver.expect("ACKED")["seq"] == 1
@@ -491,18 +491,18 @@ def test_extend_renews(pair):
 
 def test_extend_with_another_time(pair):
     pair.send(b"1")
-    pair.attach(lease_ms=300)
+    pair.attach(lease_ms=1000)
     d = pair.deliver()
-    pair.receiver.extend(d, lease_ms=1500)
-    assert pair.receiver.quiet(0.9) == []
-    pair.receiver.expect("RECALL", timeout=3)
+    pair.receiver.extend(d, lease_ms=3000)
+    assert pair.receiver.quiet(1.5) == []
+    pair.receiver.expect("RECALL")
 
 
 def test_extend_of_a_lost_lease(pair):
     pair.send(b"1")
     pair.attach(lease_ms=200)
     first = pair.deliver()
-    pair.deliver(timeout=5)
+    pair.deliver()
     pair.receiver.extend(first)
     assert settle_refused(pair.receiver) == (1, "LEASE_LOST")
 

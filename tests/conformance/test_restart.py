@@ -95,6 +95,7 @@ def test_attempts_survive_kill(own):
     pair.receiver.nack(pair.deliver(), reason="two", retry_after_ms=300)
     pair.receiver.send("PING", token=1)
     pair.receiver.expect("PONG")
+    pair.send(b"2")  # its receipt says that the nack, which has no answer, is on disk as well
     node.kill()
     node.start()
     c = connect()

@@ -371,7 +371,7 @@ def test_key_of_a_dead_message(pair):
 
 def test_scheduled_message(pair):
     pair.attach()
-    due = int(time.time() * 1000) + 600
+    due = int(time.time() * 1000) + 1500
     pair.publish(b"later", due_ms=due)
     pair.publish(b"now")
     receipts = pair.receipts(2)
@@ -381,7 +381,7 @@ def test_scheduled_message(pair):
     pair.receiver.ack(first)
     second = pair.deliver()
     assert second["message"]["payload"] == b"later" and second["seq"] == 2
-    assert -5 <= time.time() * 1000 - due < 1500
+    assert -5 <= time.time() * 1000 - due < 5000
 
 
 def test_expired_message_is_told(pair):
@@ -389,8 +389,8 @@ def test_expired_message_is_told(pair):
     begin = time.monotonic()
     pair.publish(b"short lived", ttl_ms=300, flags=al.NOTIFY, message_id=message)
     pair.receipts()
-    end = pair.sender.expect("END", timeout=5)
-    assert 0.25 < time.monotonic() - begin < 2
+    end = pair.sender.expect("END")
+    assert 0.25 < time.monotonic() - begin < 5
     assert end["state"] == al.EXPIRED and end["message_id"] == message
     pair.attach()
     assert pair.receiver.quiet(0.3) == []

@@ -3,6 +3,7 @@ import json
 import random
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -21,7 +22,7 @@ def build(make_node, make_pair, stop):
     for _ in range(10):
         pair.receiver.ack(pair.deliver())
     pair.receiver.expect("ACKED", where=lambda v: v["last_seq"] == 10)
-    pair.sender.quiet(0.5)  # an idle node seals its last batch
+    wait_for_seal(node)
     node.stop() if stop else node.kill()
     return node
 
@@ -42,6 +43,23 @@ def intact(node, connect):
 def used(path):
     """Offset behind the last byte that is not zero."""
     return len(path.read_bytes().rstrip(b"\0"))
+
+
+def ends_with_seal(path):
+    """True if the last block that is not zeros is a seal: a batch without records (disk-format.md)."""
+    with open(path, "rb") as file:
+        file.seek((used(path) - 1) // 4096 * 4096)
+        block = file.read(4096)
+    return len(block) == 4096 and block[:8] == b"\x38\0\0\0\0\0\1\1" and \
+        block[52:56] == bytes(4)
+
+
+def wait_for_seal(node):
+    """An idle node seals its last batch: only then damage to it is told from a torn end."""
+    end = time.monotonic() + 20
+    while not any(ends_with_seal(path) for path in segments(node)):
+        assert time.monotonic() < end, "the node does not seal its last batch"
+        time.sleep(0.1)
 
 
 def journal_files(node):
@@ -115,7 +133,7 @@ def long_journal(make_node, make_pair):
     pair = make_pair(node)
     for _ in range(30):
         pair.send(*[b"x" * 1000] * 100)
-    pair.sender.quiet(0.5)
+    wait_for_seal(node)
     node.kill()
     return node, 3000
 

@@ -4,7 +4,6 @@ import pathlib
 import re
 import signal
 import subprocess
-import time
 
 from node import ROOT, program
 
@@ -45,7 +44,8 @@ def test_demo(tmp_path):
 
 def test_interrupted_demo_leaves_nothing(tmp_path):
     demo = run_demo(tmp_path)
-    time.sleep(1.5)
+    while b"the work:" not in demo.stdout.readline():  # everybody is there
+        assert demo.poll() is None
     demo.send_signal(signal.SIGINT)
     out = demo.communicate(timeout=30)[0].decode()
     assert demo.returncode == 1 and "interrupted" in out, out

@@ -79,8 +79,14 @@ def test_beyond_the_limit_of_connections(make_node):
         c.send("PING", token=1)
         c.expect("PONG")
         c.close()
-    time.sleep(0.2)
-    Connection(node.socket).close()
+    end = time.monotonic() + 20
+    while True:  # until the node has noticed
+        try:
+            Connection(node.socket).close()
+            break
+        except (OSError, al.Closed, TimeoutError):
+            assert time.monotonic() < end
+            time.sleep(0.05)
     said = node.log().count("out_of_descriptors")
     assert 1 <= said <= 1 + (time.monotonic() - begin) / 10, "the log is flooded"
 
@@ -154,7 +160,6 @@ def deaf_publisher(node, connect):
     c = connect(node)
     c.add("b")
     c.channel(1, c.producer()["producer"], "b", "a")
-    c.sock.settimeout(2)
     return c
 
 
@@ -177,6 +182,7 @@ def test_publisher_that_does_not_read_its_refusals(make_node, make_pair, connect
     they take its memory."""
     node = make_node()
     deaf = deaf_publisher(node, connect)
+    deaf.sock.settimeout(2)
     before = node.resident_kib()
     held = publishes(9, 1) * 10000  # 9 is not the next one
     stalled = False

@@ -149,7 +149,7 @@ def test_the_document_is_true(al, tmp_path):  # noqa: F811
 
 def test_a_breaker_opens_holds_and_closes(make_node):
     node = make_node(config=json.dumps({
-        "breaker": {"samples": 3, "open_ms": 1500},
+        "breaker": {"samples": 3, "open_ms": 4000},
         "retry": {"base_ms": 1, "cap_ms": 1, "max": 50}}))
     al = Cli("unix:" + node.socket)  # noqa: F811
     al("agents", "add", "bob")
@@ -161,7 +161,7 @@ def test_a_breaker_opens_holds_and_closes(make_node):
     values = exposition(al("metrics", "--prometheus").stdout.decode())
     assert values['agentlink_breaker_state{agent="bob",kind=""}'] == 1
     assert b"circuit breaker" in al("record", sent["message_id"]).stdout
-    got = al.json("recv", "--as", "bob", "--count", "1", "--timeout", "10s")[0]
+    got = al.json("recv", "--as", "bob", "--count", "1", "--timeout", "30s")[0]
     assert got["attempt"] == 4  # it has waited, and spent nothing
     assert al.json("breakers") == []
     log = node.log_path.read_text()

@@ -37,7 +37,7 @@ def test_a_quorum_of_a_group(al):
         al("group", "join", "team", name)
     ask = ("request", "--as", "chair", "--to", "group:team", "--kind", "ask", "--data", "x", "--json")
     assert b"cannot be reached" in al(*ask, "--quorum", "3", code=USAGE).stderr
-    asker = al.start(*ask, "--quorum", "2", "--timeout", "2s")
+    asker = al.start(*ask, "--quorum", "2", "--timeout", "5s")
     while True:
         got = al.json("recv", "--as", "bob", "--count", "1", "--no-ack", "--lease", "20s",
                       "--timeout", "10s")[0]

@@ -59,9 +59,10 @@ def send(path, ledger_path, name, to, label_count, total):
         elif words[0] == "receipt":
             done[words[1]] = max(done[words[1]], int(words[2]))
     agent.connect()
-    if not agent.producer_id:
-        ready = agent.conn.producer()
-        agent.producer_id, agent.producer_epoch = ready["producer"], ready["epoch"]
+    while not agent.producer_id:
+        ready = agent._guard(lambda: agent.conn.producer())
+        if ready:  # otherwise the node was killed before it could answer
+            agent.producer_id, agent.producer_epoch = ready["producer"], ready["epoch"]
     ledger.write("producer", agent.producer_id, agent.producer_epoch)
     channels = {}
     for label in done:

@@ -552,7 +552,9 @@ static void idle_node_seals_once(void **state)
     client_hello(&client);
     client_attach(&client, 1);
     flushes = held.flushes;
-    usleep(250000);
+    for (unsigned tries = 0; held.flushes == flushes && tries < 10000; tries++)
+        usleep(1000);
+    usleep(500000);
     assert_true(held.flushes - flushes >= 1 && held.flushes - flushes <= 2);
     flushes = held.flushes;
     usleep(250000);
