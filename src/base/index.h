@@ -1,9 +1,11 @@
 /* index.h - a hash index: from a 64-bit hash to 32-bit references into somebody else's table.
  *
  * Open addressing with linear probing and backward-shift deletion. The index stores the upper hash
- * bits beside each reference, so that growing needs no key and a probe rarely looks at one. The
- * caller hashes keys that others choose with a seeded function (crypto/hash.h), numbers of its own
- * with any that mixes well, and compares them in `eq`. */
+ * bits beside each reference, so that growing needs no key and a probe rarely looks at one. It
+ * grows by a quarter, not to the next power of two: an entry costs 10 to 12.5 bytes, and growing
+ * writes the new slots from the first to the last, because all stand in the order of their tags.
+ * The caller hashes keys that others choose with a seeded function (crypto/hash.h), numbers of its
+ * own with any that mixes well, and compares them in `eq`. */
 #ifndef AL_BASE_INDEX_H
 #define AL_BASE_INDEX_H
 
@@ -14,12 +16,12 @@
 
 struct al_index_slot {
     uint32_t ref; /* AL_REF_NONE: empty */
-    uint32_t tag; /* the hash folded to 32 bits; its low bits are the home slot */
+    uint32_t tag; /* the hash folded to 32 bits: its home is that part of the way through */
 };
 
 struct al_index {
     struct al_index_slot *slots;
-    uint32_t mask; /* slots - 1, 0 before the first insertion */
+    uint32_t slot_count; /* 0 before the first insertion */
     uint32_t count;
     const struct al_alloc *alloc;
 };

@@ -108,12 +108,36 @@ static void reserve_is_a_promise(void **state)
     assert_int_equal(test.live_bytes, 0);
 }
 
+/* However many entries there are, once the table is more than a few of them. */
+static void an_entry_costs_10_to_13_bytes(void **state)
+{
+    enum { COUNT = 200000, SMALL = 64 };
+    struct al_test_random random = al_test_random_new("index, memory");
+    struct al_test_alloc test;
+    struct al_index index;
+
+    (void)state;
+    al_test_alloc_init(&test);
+    al_index_init(&index, &test.alloc);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(al_index_reserve(&index, 1), 0);
+        al_index_add(&index, al_test_random64(&random), i);
+        if (i >= SMALL) {
+            assert_true(test.live_bytes <= (uint64_t)(i + 1) * 13);
+            assert_true(test.live_bytes >= (uint64_t)(i + 1) * 10);
+        }
+    }
+    al_index_deinit(&index);
+    assert_int_equal(test.live_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_hashes),
         cmocka_unit_test(colliding_hashes),
         cmocka_unit_test(reserve_is_a_promise),
+        cmocka_unit_test(an_entry_costs_10_to_13_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
