@@ -49,7 +49,8 @@ static const char *const USAGE =
     "usage: al_bench [OPTION]... [WORKLOAD]...\n"
     "Measures agentlinkd in turns with a floor: the least that a durable broker has to do.\n"
     "\n"
-    "workloads: w1-win256 w1-win4096 w2 w3 w4 w5-group16 duplicates timers idle;\n"
+    "workloads: w1-win256 w1-win4096 w2 w3 w4 entries w5-group16 duplicates timers\n"
+    "           idle;\n"
     "           without any: all that have a bar\n"
     "  --pairs N       turns per workload (5; ratios that are quoted need 10)\n"
     "  --seconds S     length of one run (1.5)\n"
@@ -268,7 +269,8 @@ static void take_arguments(int argc, char **argv)
     options.names = optind < argc ? argv + optind : NULL;
     for (int i = optind; i < argc; i++) {
         bool is_known = !strcmp(argv[i], "w4") || !strcmp(argv[i], "duplicates") ||
-                        !strcmp(argv[i], "timers") || !strcmp(argv[i], "idle");
+                        !strcmp(argv[i], "entries") || !strcmp(argv[i], "timers") ||
+                        !strcmp(argv[i], "idle");
 
         for (size_t k = 0; k < sizeof(workloads) / sizeof(workloads[0]); k++)
             is_known |= !strcmp(argv[i], workloads[k].name);
@@ -294,6 +296,8 @@ int main(int argc, char **argv)
             run_workload(&workloads[i]);
     if (is_named("w4"))
         ali_memory_measure(options.pairs < MEMORY_RUNS ? options.pairs : MEMORY_RUNS, BACKLOG);
+    if (is_named("entries"))
+        ali_entries_measure(BACKLOG);
     if (is_named("duplicates"))
         ali_duplicates_measure(options.pairs);
     if (is_named("timers"))

@@ -156,11 +156,19 @@ enum bench_keys {
     BENCH_KEYS_AGAIN, /* each was there before and is answered with that response */
 };
 
+/* What a message waits for besides its recipient. */
+enum bench_later {
+    BENCH_LATER_NO,
+    BENCH_LATER_MIXED,    /* every second one expires far ahead, the others are scheduled */
+    BENCH_LATER_DELAYED,  /* scheduled for a time far ahead */
+    BENCH_LATER_EXPIRING, /* waits now and expires far ahead */
+};
+
 struct bench_run {
     const struct bench_peer *peer;
     size_t size;   /* payload bytes */
     bool tell_end; /* publishes ask for the end notice */
-    bool later;    /* publishes carry a far time: timers.c */
+    enum bench_later later;
     enum bench_keys keys;
     const char *recipient; /* agent or group that is sent to */
     unsigned copies;       /* members of the group, each of which gets every message; otherwise 1 */
@@ -188,7 +196,7 @@ struct bench_load {
     double seconds;    /* publishes that long, then waits for the rest; 0: `messages` decide */
     uint64_t messages; /* 0: `seconds` decide */
     bool consume;      /* with a consumer */
-    bool later;        /* every message waits for a time far ahead */
+    enum bench_later later;
     enum bench_keys keys;
     const char *recipient;
     unsigned members; /* 0: the recipient is an agent; otherwise a group with so many */
@@ -262,6 +270,8 @@ int ali_floor_main(const char *address, const char *file);
 
 /* W4: memory, start, recovery; `repeats` times. */
 void ali_memory_measure(unsigned repeats, uint64_t backlog);
+/* Memory of each of so many messages that merely wait, are delayed, can expire. */
+void ali_entries_measure(unsigned count);
 /* W1 beside a million messages that wait for a time, against W1 without; `pairs` times. */
 void ali_timers_measure(unsigned pairs, double seconds);
 /* The same beside 100,000 streams and 10,000 groups in which nothing happens, and their memory. */

@@ -61,7 +61,7 @@ void ali_timers_measure(unsigned pairs, double seconds)
                               .producers = 1,
                               .window = 4096,
                               .messages = TIMERS,
-                              .later = true,
+                              .later = BENCH_LATER_MIXED,
                               .recipient = "later"};
     struct bench_server plain, busy;
 

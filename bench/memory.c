@@ -1,4 +1,4 @@
-/* memory.c - W4: resident memory, start, recovery. */
+/* memory.c - W4: resident memory, of one message too; start, recovery. */
 #include "bench.h"
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #define SETTLE_US        1000000 /* lets background work end before memory is looked at */
 
 static const char *const W4 = "w4-memory";
+static const char *const ENTRIES = "w4-entries";
 
 static void memory_row(const struct bench_server *server, size_t size, const char *metric)
 {
@@ -79,4 +80,45 @@ void ali_memory_measure(unsigned repeats, uint64_t backlog)
     ali_row_print_medians(W4, 256);
     ali_row_print_medians("w4-fill", 256);
     ali_row_print_medians("w4-drain", 256);
+}
+
+/* Bytes of memory for each message, beside a node that has done its work and holds none. */
+static void measure_entry(const char *metric, enum bench_later later, unsigned count)
+{
+    const struct bench_load warm = {.workload = "w1-warm",
+                                    .size = 256,
+                                    .producers = 1,
+                                    .window = 4096,
+                                    .seconds = 1,
+                                    .consume = true,
+                                    .recipient = "consumer"};
+    struct bench_load fill = {.workload = "w4-fill",
+                              .size = 256,
+                              .producers = 1,
+                              .window = 4096,
+                              .messages = count,
+                              .later = later,
+                              .recipient = "later"};
+    struct bench_server server;
+    double before;
+
+    ali_server_start(&server, &ali_peer_agentlink);
+    (void)ali_run_load(&server, &warm); /* its buffers and rings */
+    usleep(SETTLE_US);
+    before = ali_rss_kib(server.pid);
+    (void)ali_run_load(&server, &fill);
+    usleep(SETTLE_US);
+    ali_row_add(server.peer->name, ENTRIES, 256, metric,
+                (ali_rss_kib(server.pid) - before) * 1024 / count, "B");
+    ali_server_stop(&server);
+}
+
+void ali_entries_measure(unsigned count)
+{
+    ali_note("memory of a message that waits, is delayed, can expire");
+    ali_row_set_pair(0);
+    measure_entry("bytes_waiting", BENCH_LATER_NO, count);
+    measure_entry("bytes_delayed", BENCH_LATER_DELAYED, count);
+    measure_entry("bytes_expiring", BENCH_LATER_EXPIRING, count);
+    ali_row_print_medians(ENTRIES, 256);
 }

@@ -184,9 +184,10 @@ static void publish(struct bench_link *link, uint64_t number, uint64_t now_ns)
 
     memcpy(out, link->frame, head_size);
     al_put64(out + PSEQ_AT, link->published + 1);
-    if (run->later) /* every second one expires far ahead, the others come due */
-        al_put64(out + TTL_AT + (number & 1 ? 8 : 0),
-                 number & 1 ? ali_wall_ms() + LATER_MS : LATER_MS);
+    if (run->later == BENCH_LATER_EXPIRING || (run->later == BENCH_LATER_MIXED && number % 2 == 0))
+        al_put64(out + TTL_AT, LATER_MS);
+    else if (run->later)
+        al_put64(out + TTL_AT + 8, ali_wall_ms() + LATER_MS);
     if (run->keys)
         for (unsigned i = 0; i < KEY_SIZE; i++)
             out[link->key_at + i] = (uint8_t) "0123456789abcdef"[number >> (60 - 4 * i) & 15];

@@ -61,7 +61,7 @@ static int add_block(struct al_pool *pool)
     uint8_t *block;
     int r;
 
-    if (pool->block_count >= (UINT32_MAX >> pool->block_shift))
+    if (pool->block_count >= (AL_POOL_ENTRIES_MAX >> pool->block_shift))
         return -AL_E_NOMEM;
     if (pool->block_count == pool->block_cap) {
         r = grow_tables(pool);

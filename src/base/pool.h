@@ -10,6 +10,10 @@
 #include "base/index.h"
 #include <stdbool.h>
 
+/* References are smaller: whoever names entries of several pools has four bits to say of which. */
+#define AL_POOL_REF_BITS    28u
+#define AL_POOL_ENTRIES_MAX (1u << AL_POOL_REF_BITS)
+
 struct al_pool {
     uint8_t **blocks;
     uint64_t *used; /* one bit per entry */

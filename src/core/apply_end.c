@@ -183,7 +183,7 @@ static uint64_t leave_hole(struct al_node *node, ali_ref ref, uint64_t seq)
         mark_ref = ali_mark_add(node, ref, seq);
     mark = ali_mark_at(node, mark_ref);
     ali_touch(node, ALI_PART_MARK, mark_ref, &mark->object);
-    al_wheel_cancel(&node->v.wheel, &mark->v.timer);
+    ali_timer_cancel(node, ALI_TIMER_MARK, mark_ref);
     mark->d.gone = true;
     mark->d.expire_ms = 0;
     stream->d.gone_count++;

@@ -34,7 +34,7 @@ void ali_mark_remove(struct al_node *node, ali_ref ref)
     struct ali_stream *stream = ali_stream_at(node, mark->d.stream);
 
     ali_touch(node, ALI_PART_MARK, ref, &mark->object);
-    al_wheel_cancel(&node->v.wheel, &mark->v.timer);
+    ali_timer_cancel(node, ALI_TIMER_MARK, ref);
     stream->d.mark_count--;
     if (mark->d.gone)
         stream->d.gone_count--;
@@ -50,7 +50,7 @@ void ali_delayed_remove(struct al_node *node, ali_ref ref)
 
     ali_touch(node, ALI_PART_DELAYED, ref, &delayed->object);
     ali_number_tag_drop(node, AL_REF_NONE, delayed->d.id);
-    al_wheel_cancel(&node->v.wheel, &delayed->v.timer);
+    ali_timer_cancel(node, ALI_TIMER_DELAYED, ref);
     stream->d.letter_count--;
     to->inbox->d.pending--;
     to->inbox->v.delayed--;
@@ -177,7 +177,9 @@ static uint32_t payload_bytes(const struct ali_rec_publish *r)
 {
     struct al_msg_envelope envelope;
 
-    return al_decode_envelope(r->envelope, &envelope) < 0 ? 0 : envelope.payload.n;
+    if (al_decode_envelope(r->envelope, &envelope) < 0)
+        return 0;
+    return envelope.payload.n < AL_PAYLOAD_MAX ? (uint32_t)envelope.payload.n : AL_PAYLOAD_MAX;
 }
 
 static void add_delayed(struct al_node *node, const struct target *t, uint64_t lsn,
@@ -187,13 +189,13 @@ static void add_delayed(struct al_node *node, const struct target *t, uint64_t l
     struct ali_delayed *delayed = ali_delayed_at(node, ref);
 
     ali_fresh(node, &delayed->object);
-    delayed->d.id = delayed->d.lsn = lsn;
+    delayed->d.id = delayed->d.lsn = lsn & ALI_NUMBER_MAX; /* there is none above */
     delayed->d.stream = t->stream_ref;
-    delayed->d.wall_ms = r->wall_ms;
-    delayed->d.due_ms = r->due_ms;
-    delayed->d.expire_ms = r->expire_ms;
-    delayed->d.producer = r->producer;
-    delayed->d.notify = r->flags & AL_PUBLISH_NOTIFY;
+    delayed->d.wall_ms = ali_time_held(r->wall_ms);
+    delayed->d.due_ms = ali_time_held(r->due_ms);
+    delayed->d.expire_ms = ali_time_held(r->expire_ms);
+    delayed->d.producer = r->producer & ALI_NUMBER_MAX; /* producers have no higher numbers */
+    delayed->d.notify = (r->flags & AL_PUBLISH_NOTIFY) != 0;
     delayed->d.bytes = payload_bytes(r);
     memcpy(delayed->d.message_id.b, r->envelope.p, 16);
     al_index_add(&node->delayed_ids, ali_hash_number(lsn), ref);
@@ -206,10 +208,10 @@ static void add_expiry(struct al_node *node, ali_ref stream, uint64_t seq,
 {
     struct ali_mark *mark = ali_mark_at(node, ali_mark_add(node, stream, seq));
 
-    mark->d.expire_ms = r->expire_ms;
-    mark->d.wall_ms = r->wall_ms;
+    mark->d.expire_ms = ali_time_held(r->expire_ms);
+    mark->d.wall_ms = ali_time_held(r->wall_ms);
     mark->d.producer = r->producer;
-    mark->d.notify = r->flags & AL_PUBLISH_NOTIFY;
+    mark->d.notify = (r->flags & AL_PUBLISH_NOTIFY) != 0;
     mark->d.bytes = payload_bytes(r);
     memcpy(mark->d.id.b, r->envelope.p, 16);
 }

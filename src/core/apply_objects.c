@@ -169,6 +169,9 @@ void ali_apply_agent_remove(struct al_node *node, uint64_t lsn,
     }
     while (agent->inbox->d.values.head != AL_REF_NONE)
         ali_value_remove(node, agent->inbox->d.values.head);
+    ali_timer_cancel(node, ALI_TIMER_SESSION, ref);
+    if (agent->inbox->v.breaker)
+        ali_timer_cancel(node, ALI_TIMER_BREAKER, ref);
     al_index_remove(&node->agent_ids, ali_hash_number(agent->d.id), ref);
     al_index_remove(&node->agent_names,
                     ali_hash_name(node, al_str_of(agent->d.name, agent->d.name_size)), ref);
@@ -182,7 +185,6 @@ void ali_agent_free(struct al_node *node, struct ali_agent *agent)
     if (!ali_has_inbox(agent))
         return;
     ali_breakers_free(node, agent);
-    al_wheel_cancel(&node->v.wheel, &agent->inbox->v.own.timer);
     while (agent->inbox->v.shared)
         ali_receiver_free(node, agent->inbox->v.shared);
     al_alloc_free(&node->alloc, agent->inbox->v.own.levels, sizeof(*agent->inbox->v.own.levels));
@@ -195,7 +197,7 @@ int ali_prepare_producer_open(struct al_node *node, const struct ali_rec_produce
 {
     int e;
 
-    if (r->producer < node->d.next_producer)
+    if (r->producer < node->d.next_producer || r->producer > ALI_NUMBER_MAX)
         return -AL_E_DAMAGED;
     e = al_pool_reserve(&node->producers, 1);
     return e < 0 ? e : al_index_reserve(&node->producer_ids, 1);

@@ -154,7 +154,7 @@ void ali_apply_schedule_remove(struct al_node *node, uint64_t lsn,
     if (AL_PLANT(node, SCHEDULE_STAYS) && !node->v.started)
         return;
     ali_touch(node, ALI_PART_SCHEDULE, ref, &schedule->object);
-    al_wheel_cancel(&node->v.wheel, &schedule->v.timer);
+    ali_timer_cancel(node, ALI_TIMER_SCHEDULE, ref);
     ali_apply_producer_close(node, lsn, &close);
     ali_stream_at(node, schedule->d.stream)->d.letter_count--;
     al_index_remove(&node->schedule_names, ali_hash_name(node, r->name), ref);

@@ -15,7 +15,7 @@ int ali_session_end(struct al_node *node, struct ali_receiver *receiver, int cod
     struct ali_flow *flow, *next;
     int r = ali_acks_flush(node);
 
-    al_wheel_cancel(&node->v.wheel, &receiver->timer);
+    ali_receiver_await(node, receiver, 0);
     receiver->keeps_leases = false;
     receiver->volatile_out = 0;
     for (flow = receiver->busy.head; r == 0 && flow; flow = next) {
@@ -52,8 +52,7 @@ void ali_session_leave(struct al_node *node, struct ali_receiver *receiver, bool
     receiver->conn = AL_REF_NONE;
     receiver->keeps_leases = keep_leases;
     if (!keep_leases)
-        ali_timer_set(node, &receiver->timer, ALI_TIMER_SESSION, receiver->agent,
-                      AL_SESSION_GRACE_MS);
+        ali_receiver_await(node, receiver, AL_SESSION_GRACE_MS);
 }
 
 /* Politely: everything goes back at once, unless the leases are to be kept. */
@@ -91,11 +90,15 @@ int ali_session_timer(struct al_node *node, ali_ref ref)
 {
     const struct ali_inbox *inbox = ali_agent_at(node, ref)->inbox;
     struct ali_receiver *receiver = &ali_agent_at(node, ref)->inbox->v.own, *next;
+    uint64_t now = ali_mono_ms(node);
     int r = 0;
 
     for (; receiver && r == 0; receiver = next) {
         next = ali_receiver_next(inbox, receiver);
-        if (is_awaited(receiver) && !al_timer_is_armed(&receiver->timer))
+        if (!receiver->await_ms || receiver->await_ms >= now)
+            continue;
+        ali_receiver_await(node, receiver, 0);
+        if (is_awaited(receiver))
             r = ali_session_end(node, receiver, AL_E_CLOSED);
     }
     return r;
@@ -144,7 +147,7 @@ static int make_way(struct al_node *node, struct ali_receiver *receiver,
                           AL_E_FENCED, al_error_text(AL_E_FENCED));
         ali_session_leave(node, receiver, same);
     }
-    al_wheel_cancel(&node->v.wheel, &receiver->timer);
+    ali_receiver_await(node, receiver, 0);
     receiver->volatile_out = 0;
     if (same) {
         *ret_resumed = true;

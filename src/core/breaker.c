@@ -87,8 +87,6 @@ void ali_breakers_free(struct al_node *node, struct ali_agent *agent)
 {
     struct ali_breaker *breaker = agent->inbox->v.breaker, *next;
 
-    if (breaker)
-        al_wheel_cancel(&node->v.wheel, &breaker->timer);
     for (; breaker; breaker = next) {
         next = breaker->next;
         node->v.breakers_open -= breaker->state != ALI_BREAKER_CLOSED;
@@ -110,9 +108,9 @@ static void arm(struct al_node *node, ali_ref agent_ref)
         if (b->state != ALI_BREAKER_CLOSED && b->until_ms < due)
             due = b->until_ms;
     if (due == UINT64_MAX)
-        al_wheel_cancel(&node->v.wheel, &first->timer);
+        ali_timer_cancel(node, ALI_TIMER_BREAKER, agent_ref);
     else
-        ali_timer_set(node, &first->timer, ALI_TIMER_BREAKER, agent_ref, due > now ? due - now : 0);
+        ali_timer_set(node, ALI_TIMER_BREAKER, agent_ref, due > now ? due - now : 0);
 }
 
 /* Streams that a kind's breaker has blocked may try again; so may everything else. */

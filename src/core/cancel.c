@@ -44,7 +44,7 @@ static int cancel(struct al_node *node, ali_ref ref, const struct ali_push *what
     }
     if (is_head && stream->v.flow->is_held) { /* it waited for its retry: the next one may go */
         stream->v.flow->is_held = false;
-        al_wheel_cancel(&node->v.wheel, &stream->v.flow->timer);
+        ali_timer_cancel(node, ALI_TIMER_STREAM, ref);
     }
     r = ali_commit(node, ALI_REC_CANCEL, &record);
     ali_stream_ready(node, ref);
@@ -72,7 +72,7 @@ static int cancel_delayed(struct al_node *node, ali_ref ref)
     };
 
     if (AL_PLANT(node, CANCEL_IN_MEMORY)) {
-        al_wheel_cancel(&node->v.wheel, &ali_delayed_at(node, ref)->v.timer);
+        ali_timer_cancel(node, ALI_TIMER_DELAYED, ref);
         return 0;
     }
     return cancel(node, delayed->d.stream, &what, delayed->d.id);

@@ -361,8 +361,8 @@ void ali_lease_start(struct al_node *node, ali_ref ref)
         due = stream->v.flow->call_ms;
     head->hard_ms = now + AL_LEASE_MAX_MS;
     /* An armed timer that is earlier finds out when it fires: no re-arming per message. */
-    if (!al_timer_is_armed(&stream->v.flow->timer) || stream->v.flow->timer.deadline_ms > due + 1)
-        ali_timer_set(node, &stream->v.flow->timer, ALI_TIMER_STREAM, ref, due - now);
+    if (!stream->v.flow->timer.is_armed || stream->v.flow->timer.deadline_ms > due + 1)
+        ali_timer_set(node, ALI_TIMER_STREAM, ref, due - now);
 }
 
 static void not_busy(struct al_node *node, ali_ref ref)
@@ -434,7 +434,7 @@ void ali_stream_recall(struct al_node *node, ali_ref ref, uint64_t tell_from_seq
     ali_stream_unready(node, ref);
     ali_stream_unbind(node, ref);
     stream->v.flow->next = ali_runs_begin(&stream->d.runs);
-    al_wheel_cancel(&node->v.wheel, &stream->v.flow->timer);
+    ali_timer_cancel(node, ALI_TIMER_STREAM, ref);
     if (tell)
         ALI_SEND(node, conn, recall, &recall);
     ali_agent_dirty(node, stream->d.to); /* the credit that came back serves other streams */

@@ -158,7 +158,7 @@ static int head_again(struct al_node *node, ali_ref ref, const struct ali_push *
         node->v.metrics[head->kind].retries++;
     recall_after_failure(node, ref, failed->code);
     stream->v.flow->is_held = true;
-    ali_timer_set(node, &stream->v.flow->timer, ALI_TIMER_STREAM, ref, delay_ms);
+    ali_timer_set(node, ALI_TIMER_STREAM, ref, delay_ms);
     return 0;
 }
 
@@ -211,7 +211,7 @@ int ali_stream_timer(struct al_node *node, ali_ref ref)
         }
         if (stream->v.flow->call_ms && stream->v.flow->call_ms < due)
             due = stream->v.flow->call_ms;
-        ali_timer_set(node, &stream->v.flow->timer, ALI_TIMER_STREAM, ref, due - now);
+        ali_timer_set(node, ALI_TIMER_STREAM, ref, due - now);
         return 0;
     }
     r = ali_acks_flush(node);
@@ -252,12 +252,12 @@ int ali_mark_timer(struct al_node *node, ali_ref ref)
     if (mark->d.gone)
         return 0;
     if (is_out && !AL_PLANT(node, EXPIRY_OF_LEASED)) { /* the attempt under way may end well */
-        ali_timer_set(node, &mark->v.timer, ALI_TIMER_MARK, ref, LOOK_AGAIN_MS);
+        ali_timer_set(node, ALI_TIMER_MARK, ref, LOOK_AGAIN_MS);
         return 0;
     }
     if (mark->d.seq == stream->d.runs.first_seq && stream->v.flow->is_held) {
         stream->v.flow->is_held = false; /* it waited for its retry: the next one may go */
-        al_wheel_cancel(&node->v.wheel, &stream->v.flow->timer);
+        ali_timer_cancel(node, ALI_TIMER_STREAM, mark->d.stream);
     }
     return expire(node, mark);
 }

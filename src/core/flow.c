@@ -122,7 +122,6 @@ struct ali_flow *ali_flow_get(struct al_node *node, ali_ref ref)
 
 static void flow_free(struct al_node *node, struct ali_flow *flow)
 {
-    al_wheel_cancel(&node->v.wheel, &flow->timer);
     free_ring(node, flow);
     al_alloc_free(&node->alloc, flow, sizeof(*flow));
 }
@@ -149,7 +148,7 @@ static struct ali_flow *detach(struct al_node *node, ali_ref ref)
 
     ali_stream_unready(node, ref);
     ali_stream_forget_reading(node, stream);
-    al_wheel_cancel(&node->v.wheel, &flow->timer);
+    ali_timer_cancel(node, ALI_TIMER_STREAM, ref);
     assert(!flow->is_busy);
     stream->v.flow = ali_flow_none();
     flow->stream = AL_REF_NONE;

@@ -59,7 +59,7 @@ static void arm(struct al_node *node, ali_ref ref)
 
     if (gap->pause_ms < left || AL_PLANT(node, GAP_WITHOUT_END))
         left = gap->pause_ms;
-    ali_timer_set(node, &gap->timer, ALI_TIMER_GAP, ref, left);
+    ali_timer_set(node, ALI_TIMER_GAP, ref, left);
 }
 
 static void begin(struct al_node *node, ali_ref ref, uint64_t first)
@@ -94,7 +94,7 @@ void ali_gap_drop(struct al_node *node, struct ali_conn *conn, struct ali_channe
     gap = ali_gap_at(node, channel->gap);
     while (gap->count)
         unpark(node, conn, gap);
-    al_wheel_cancel(&node->v.wheel, &gap->timer);
+    ali_timer_cancel(node, ALI_TIMER_GAP, channel->gap);
     al_pool_put(&node->gaps, channel->gap);
     channel->gap = AL_REF_NONE;
 }

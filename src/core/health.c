@@ -139,7 +139,7 @@ int ali_health_timer(struct al_node *node)
     health->at = (health->at + 1) % ALI_HEALTH_SLOTS;
     health->delivered[health->at] = node->v.counters.delivered;
     health->failed[health->at] = node->v.counters.failed;
-    ali_timer_set(node, &health->timer, ALI_TIMER_HEALTH, AL_REF_NONE, TICK_MS);
+    ali_timer_set(node, ALI_TIMER_HEALTH, 0, TICK_MS);
     return 0;
 }
 

@@ -183,9 +183,11 @@ static inline uint64_t ali_mono_ms(const struct al_node *node)
 {
     return node->v.now.mono_ns / AL_NS_PER_MS;
 }
-/* Arms a timer that is due in delay_ms, not earlier. */
-void ali_timer_set(struct al_node *node, struct al_timer *timer, enum ali_timer_kind kind,
-                   ali_ref owner, uint64_t delay_ms);
+/* Arms the object's timer of this kind, which is due in delay_ms, not earlier. */
+void ali_timer_set(struct al_node *node, enum ali_timer_kind kind, ali_ref owner,
+                   uint64_t delay_ms);
+/* Disarms it; before the object is freed. Harmless when it is not armed. */
+void ali_timer_cancel(struct al_node *node, enum ali_timer_kind kind, ali_ref owner);
 /* What is left until a wall-clock time, clamped to [0, original duration]. */
 uint64_t ali_remaining_ms(const struct al_node *node, uint64_t from_ms, uint64_t until_ms);
 
@@ -225,6 +227,7 @@ void ali_breaker_pushed(struct al_node *node, ali_ref stream, const struct ali_p
  * ends before. */
 uint64_t ali_breaker_call_ms(const struct al_node *node, const struct ali_push *head);
 int ali_breaker_timer(struct al_node *node, ali_ref agent);
+/* Their timer must be off the wheel. */
 void ali_breakers_free(struct al_node *node, struct ali_agent *agent);
 
 /* ---- health.c ---------------------------------------------------------------------------- */
@@ -470,7 +473,9 @@ int ali_mark_timer(struct al_node *node, ali_ref mark);
 
 /* One more receiver that shares the inbox, without a session yet. NULL: no memory. */
 struct ali_receiver *ali_receiver_share(struct al_node *node, ali_ref agent);
-/* Frees one that shares an inbox. */
+/* Its instance is awaited for delay_ms, 0: no more. */
+void ali_receiver_await(struct al_node *node, struct ali_receiver *receiver, uint64_t delay_ms);
+/* Frees one that shares an inbox and is not awaited. */
 void ali_receiver_free(struct al_node *node, struct ali_receiver *receiver);
 /* Frees it if it shares an inbox, has gone and has nothing out. */
 void ali_receiver_done(struct al_node *node, struct ali_receiver *receiver);

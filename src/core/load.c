@@ -7,7 +7,7 @@
 
 static int load_meta(struct al_node *node, const struct ali_item_meta *item)
 {
-    if (node->d.lsn || node->agents.count)
+    if (node->d.lsn || node->agents.count || item->lsn > ALI_NUMBER_MAX / 2)
         return -AL_E_DAMAGED;
     node->d.lsn = item->lsn;
     node->d.epoch = item->epoch;
@@ -146,6 +146,13 @@ static int load_track(struct al_node *node, const struct ali_item_track *item)
     return 0;
 }
 
+static uint32_t payload_bytes(struct al_str ext)
+{
+    uint32_t bytes = ali_ext_get_u32(ext, ALI_ITEM_EXT_BYTES);
+
+    return bytes < AL_PAYLOAD_MAX ? bytes : AL_PAYLOAD_MAX;
+}
+
 static int load_mark(struct al_node *node, const struct ali_item_mark *item)
 {
     ali_ref stream = ali_find_stream(node, item->stream);
@@ -162,13 +169,13 @@ static int load_mark(struct al_node *node, const struct ali_item_mark *item)
     if (r < 0)
         return r;
     mark = ali_mark_at(node, ali_mark_add(node, stream, item->seq));
-    mark->d.expire_ms = item->expire_ms;
-    mark->d.wall_ms = item->wall_ms;
+    mark->d.expire_ms = ali_time_held(item->expire_ms);
+    mark->d.wall_ms = ali_time_held(item->wall_ms);
     mark->d.producer = item->producer;
     mark->d.id = item->message_id;
-    mark->d.notify = item->notify;
-    mark->d.bytes = ali_ext_get_u32(item->ext, ALI_ITEM_EXT_BYTES);
-    mark->d.gone = item->gone;
+    mark->d.notify = item->notify != 0;
+    mark->d.bytes = payload_bytes(item->ext);
+    mark->d.gone = item->gone != 0;
     ali_stream_at(node, stream)->d.gone_count += item->gone != 0;
     return 0;
 }
@@ -186,6 +193,7 @@ static int load_delayed(struct al_node *node, const struct ali_item_delayed *ite
     int r;
 
     if (stream == AL_REF_NONE || !receives(node, stream) || !ali_live_is_known(node, item->lsn) ||
+        item->delayed > node->d.lsn || item->producer > ALI_NUMBER_MAX ||
         ali_find_delayed(node, item->delayed) != AL_REF_NONE)
         return -AL_E_DAMAGED;
     r = al_pool_reserve(&node->delayed, 1);
@@ -195,16 +203,16 @@ static int load_delayed(struct al_node *node, const struct ali_item_delayed *ite
         return r;
     ref = al_pool_take(&node->delayed);
     delayed = ali_delayed_at(node, ref);
-    delayed->d.id = item->delayed;
-    delayed->d.lsn = item->lsn;
+    delayed->d.id = item->delayed & ALI_NUMBER_MAX;
+    delayed->d.lsn = item->lsn & ALI_NUMBER_MAX;
     delayed->d.stream = stream;
-    delayed->d.wall_ms = item->wall_ms;
-    delayed->d.due_ms = item->due_ms;
-    delayed->d.expire_ms = item->expire_ms;
-    delayed->d.producer = item->producer;
+    delayed->d.wall_ms = ali_time_held(item->wall_ms);
+    delayed->d.due_ms = ali_time_held(item->due_ms);
+    delayed->d.expire_ms = ali_time_held(item->expire_ms);
+    delayed->d.producer = item->producer & ALI_NUMBER_MAX;
     delayed->d.message_id = item->message_id;
-    delayed->d.notify = item->notify;
-    delayed->d.bytes = ali_ext_get_u32(item->ext, ALI_ITEM_EXT_BYTES);
+    delayed->d.notify = item->notify != 0;
+    delayed->d.bytes = payload_bytes(item->ext);
     al_index_add(&node->delayed_ids, ali_hash_number(item->delayed), ref);
     ali_stream_at(node, stream)->d.letter_count++;
     return 0;

@@ -104,6 +104,41 @@ static void init_tables(struct al_node *node)
         al_buf_init(&node->v.snapshot.early[i], alloc);
 }
 
+/* On the wheel a timer is known by its kind and the reference of its object. */
+static uint32_t timer_name(enum ali_timer_kind kind, ali_ref owner)
+{
+    assert(owner < AL_POOL_ENTRIES_MAX);
+    return (uint32_t)kind << AL_POOL_REF_BITS | owner;
+}
+
+static struct al_timer *timer_at(void *ctx, uint32_t name)
+{
+    struct al_node *node = ctx;
+    ali_ref owner = name & (AL_POOL_ENTRIES_MAX - 1);
+
+    switch ((enum ali_timer_kind)(name >> AL_POOL_REF_BITS)) {
+    case ALI_TIMER_SESSION:
+        return &ali_agent_at(node, owner)->inbox->v.timer;
+    case ALI_TIMER_STREAM:
+        return &ali_stream_at(node, owner)->v.flow->timer;
+    case ALI_TIMER_MARK:
+        return &ali_mark_at(node, owner)->v.timer;
+    case ALI_TIMER_DELAYED:
+        return &ali_delayed_at(node, owner)->v.timer;
+    case ALI_TIMER_BREAKER:
+        return &ali_agent_at(node, owner)->inbox->v.breaker->timer;
+    case ALI_TIMER_SCHEDULE:
+        return &ali_schedule_at(node, owner)->v.timer;
+    case ALI_TIMER_HEALTH:
+        return &node->v.health.timer;
+    case ALI_TIMER_GAP:
+        return &ali_gap_at(node, owner)->timer;
+    case ALI_TIMER_SWEEP:
+        break;
+    }
+    return &node->v.sweep;
+}
+
 int al_node_new(const struct al_node_config *config, struct al_node **ret_node)
 {
     struct al_node *node;
@@ -120,6 +155,7 @@ int al_node_new(const struct al_node_config *config, struct al_node **ret_node)
     node->d.next_agent = node->d.next_stream = 1;
     node->d.next_producer = node->d.next_position = 1;
     node->v.loading = true;
+    al_wheel_init(&node->v.wheel, 0, timer_at, node);
     node->v.random = config->random_seed;
     *ret_node = node;
     return 0;
@@ -229,13 +265,15 @@ uint32_t ali_random(struct al_node *node, uint32_t below)
     return below ? (uint32_t)((z >> 32) * below >> 32) : 0;
 }
 
-void ali_timer_set(struct al_node *node, struct al_timer *timer, enum ali_timer_kind kind,
-                   ali_ref owner, uint64_t delay_ms)
+void ali_timer_set(struct al_node *node, enum ali_timer_kind kind, ali_ref owner, uint64_t delay_ms)
 {
-    timer->kind = (uint8_t)kind;
-    timer->owner = owner;
     /* The current millisecond has begun already: one more, so that nothing fires early. */
-    al_wheel_add(&node->v.wheel, timer, ali_mono_ms(node) + delay_ms + 1);
+    al_wheel_add(&node->v.wheel, timer_name(kind, owner), ali_mono_ms(node) + delay_ms + 1);
+}
+
+void ali_timer_cancel(struct al_node *node, enum ali_timer_kind kind, ali_ref owner)
+{
+    al_wheel_cancel(&node->v.wheel, timer_name(kind, owner));
 }
 
 uint64_t ali_remaining_ms(const struct al_node *node, uint64_t from_ms, uint64_t until_ms)
@@ -248,28 +286,31 @@ uint64_t ali_remaining_ms(const struct al_node *node, uint64_t from_ms, uint64_t
     return until_ms > now ? until_ms - now : 0;
 }
 
-static int timer_due(struct al_node *node, const struct al_timer *timer)
+static int timer_due(struct al_node *node, uint32_t name)
 {
-    switch (timer->kind) {
+    ali_ref owner = name & (AL_POOL_ENTRIES_MAX - 1);
+
+    switch ((enum ali_timer_kind)(name >> AL_POOL_REF_BITS)) {
     case ALI_TIMER_SESSION:
-        return ali_session_timer(node, timer->owner);
+        return ali_session_timer(node, owner);
     case ALI_TIMER_STREAM:
-        return ali_stream_timer(node, timer->owner);
+        return ali_stream_timer(node, owner);
     case ALI_TIMER_MARK:
-        return ali_mark_timer(node, timer->owner);
+        return ali_mark_timer(node, owner);
     case ALI_TIMER_SCHEDULE:
-        return ali_schedule_timer(node, timer->owner);
+        return ali_schedule_timer(node, owner);
     case ALI_TIMER_DELAYED:
-        return ali_delayed_due(node, timer->owner);
+        return ali_delayed_due(node, owner);
     case ALI_TIMER_BREAKER:
-        return ali_breaker_timer(node, timer->owner);
+        return ali_breaker_timer(node, owner);
     case ALI_TIMER_HEALTH:
         return ali_health_timer(node);
     case ALI_TIMER_GAP:
-        return ali_gap_timer(node, timer->owner);
-    default:
-        return ali_sweep(node);
+        return ali_gap_timer(node, owner);
+    case ALI_TIMER_SWEEP:
+        break;
     }
+    return ali_sweep(node);
 }
 
 #define TIMERS_PER_STEP 4096u /* a million that are due at once do not stall the loop */
@@ -279,12 +320,12 @@ static int run_timers(struct al_node *node)
     uint64_t now_ms = ali_mono_ms(node);
 
     for (unsigned i = 0; i < TIMERS_PER_STEP; i++) {
-        struct al_timer *timer = al_wheel_pop(&node->v.wheel, now_ms);
+        uint32_t name = al_wheel_pop(&node->v.wheel, now_ms);
         int r;
 
-        if (!timer)
+        if (name == AL_TIMER_NONE)
             return 0;
-        r = timer_due(node, timer);
+        r = timer_due(node, name);
         if (r < 0)
             return r;
     }
@@ -368,7 +409,7 @@ static void start_stream(struct al_node *node, ali_ref ref)
     flow->seen_seq = AL_PLANT(node, REDELIVERED_UNMARKED) ? 0 : stream->d.runs.next_seq - 1;
     if (trouble->due_ms) {
         flow->is_held = true;
-        ali_timer_set(node, &flow->timer, ALI_TIMER_STREAM, ref,
+        ali_timer_set(node, ALI_TIMER_STREAM, ref,
                       ali_remaining_ms(node, trouble->attempt_ms, trouble->due_ms));
         return;
     }
@@ -384,18 +425,18 @@ static void start_timers(struct al_node *node)
         struct ali_mark *mark = ali_mark_at(node, ref);
 
         if (al_pool_has(&node->marks, ref) && !mark->d.gone)
-            ali_timer_set(node, &mark->v.timer, ALI_TIMER_MARK, ref,
+            ali_timer_set(node, ALI_TIMER_MARK, ref,
                           ali_remaining_ms(node, mark->d.wall_ms, mark->d.expire_ms));
     }
     for (ali_ref ref = 0; ref < node->delayed.end; ref++) {
         struct ali_delayed *delayed = ali_delayed_at(node, ref);
 
         if (al_pool_has(&node->delayed, ref))
-            ali_timer_set(node, &delayed->v.timer, ALI_TIMER_DELAYED, ref,
+            ali_timer_set(node, ALI_TIMER_DELAYED, ref,
                           ali_remaining_ms(node, delayed->d.wall_ms, delayed->d.due_ms));
     }
     ali_schedules_start(node);
-    ali_timer_set(node, &node->v.sweep, ALI_TIMER_SWEEP, AL_REF_NONE, SWEEP_MS);
+    ali_timer_set(node, ALI_TIMER_SWEEP, 0, SWEEP_MS);
     (void)ali_health_timer(node);
 }
 
@@ -410,7 +451,7 @@ int al_node_start(struct al_node *node, struct al_now now, struct al_effects *re
     node->v.effects = ret_effects;
     node->v.now = now;
     node->v.start_ms = now.wall_ms;
-    al_wheel_init(&node->v.wheel, ali_mono_ms(node));
+    al_wheel_init(&node->v.wheel, ali_mono_ms(node), timer_at, node);
     r = ali_commit(node, ALI_REC_EPOCH, &record);
     if (r < 0)
         return r;

@@ -219,8 +219,7 @@ static void admitted(struct al_node *node, const struct ali_channel *channel, al
     if (!record->seq) {
         ali_ref ref = ali_find_delayed(node, node->d.lsn);
 
-        ali_timer_set(node, &ali_delayed_at(node, ref)->v.timer, ALI_TIMER_DELAYED, ref,
-                      record->due_ms - now);
+        ali_timer_set(node, ALI_TIMER_DELAYED, ref, record->due_ms - now);
         return;
     }
     node->v.waiting++;
@@ -228,8 +227,7 @@ static void admitted(struct al_node *node, const struct ali_channel *channel, al
         ali_ref ref = ali_find_mark(node, stream, record->seq);
 
         ali_mark_at(node, ref)->v.kind = channel->kind;
-        ali_timer_set(node, &ali_mark_at(node, ref)->v.timer, ALI_TIMER_MARK, ref,
-                      record->expire_ms - now);
+        ali_timer_set(node, ALI_TIMER_MARK, ref, record->expire_ms - now);
     }
     if (!channel->failing)
         ali_push_new(node, stream, record, channel->kind);
@@ -531,7 +529,7 @@ int ali_delayed_due(struct al_node *node, ali_ref ref)
     if (mark_ref != AL_REF_NONE) {
         struct ali_mark *mark = ali_mark_at(node, mark_ref);
 
-        ali_timer_set(node, &mark->v.timer, ALI_TIMER_MARK, mark_ref,
+        ali_timer_set(node, ALI_TIMER_MARK, mark_ref,
                       ali_remaining_ms(node, mark->d.wall_ms, mark->d.expire_ms));
     }
     ali_stream_ready(node, stream_ref);

@@ -41,7 +41,6 @@ void ali_receiver_free(struct al_node *node, struct ali_receiver *receiver)
     struct ali_inbox *inbox = ali_agent_at(node, receiver->agent)->inbox;
 
     assert(receiver->is_shared);
-    al_wheel_cancel(&node->v.wheel, &receiver->timer);
     if (inbox->v.shared == receiver)
         inbox->v.shared = receiver->next == receiver ? NULL : receiver->next;
     receiver->next->prev = receiver->prev;
@@ -55,8 +54,27 @@ void ali_receiver_done(struct al_node *node, struct ali_receiver *receiver)
 {
     if (receiver->is_shared && receiver->conn == AL_REF_NONE &&
         (!receiver->has_session || receiver->keeps_leases) && !receiver->busy.head &&
-        !receiver->planned)
+        !receiver->planned) {
+        ali_receiver_await(node, receiver, 0);
         ali_receiver_free(node, receiver);
+    }
+}
+
+void ali_receiver_await(struct al_node *node, struct ali_receiver *receiver, uint64_t delay_ms)
+{
+    struct ali_inbox *inbox = ali_agent_at(node, receiver->agent)->inbox;
+    uint64_t now = ali_mono_ms(node), first = UINT64_MAX;
+
+    if (!delay_ms && !receiver->await_ms)
+        return;
+    receiver->await_ms = delay_ms ? now + delay_ms : 0;
+    for (const struct ali_receiver *r = &inbox->v.own; r; r = ali_receiver_next(inbox, r))
+        if (r->await_ms && r->await_ms < first)
+            first = r->await_ms;
+    if (first == UINT64_MAX)
+        ali_timer_cancel(node, ALI_TIMER_SESSION, receiver->agent);
+    else
+        ali_timer_set(node, ALI_TIMER_SESSION, receiver->agent, first > now ? first - now : 0);
 }
 
 struct ali_receiver *ali_receiver_next(const struct ali_inbox *inbox,

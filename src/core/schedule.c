@@ -41,8 +41,7 @@ static void arm(struct al_node *node, ali_ref ref, uint64_t at_least_ms)
 
     if (delay > AL_SCHEDULE_LOOK_MS)
         delay = AL_SCHEDULE_LOOK_MS;
-    ali_timer_set(node, &schedule->v.timer, ALI_TIMER_SCHEDULE, ref,
-                  delay > at_least_ms ? delay : at_least_ms);
+    ali_timer_set(node, ALI_TIMER_SCHEDULE, ref, delay > at_least_ms ? delay : at_least_ms);
 }
 
 /* The message of this firing, in the node's scratch buffer. */
@@ -117,8 +116,7 @@ static int fire(struct al_node *node, ali_ref ref)
         ali_ref mark = ali_find_mark(node, stream_ref, record.seq);
 
         ali_mark_at(node, mark)->v.kind = kind;
-        ali_timer_set(node, &ali_mark_at(node, mark)->v.timer, ALI_TIMER_MARK, mark,
-                      schedule->d.ttl_ms);
+        ali_timer_set(node, ALI_TIMER_MARK, mark, schedule->d.ttl_ms);
     }
     ali_push_new(node, stream_ref, &record, kind);
     return 0;

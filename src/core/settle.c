@@ -379,7 +379,7 @@ static int extend(struct al_node *node, struct place place, uint32_t lease_ms, u
     if (stream->v.flow->call_ms)
         stream->v.flow->call_ms = ali_breaker_call_ms(node, push);
     if (stream->v.flow->timer.deadline_ms > stream->v.flow->lease_ms + 1)
-        ali_timer_set(node, &stream->v.flow->timer, ALI_TIMER_STREAM, place.stream,
+        ali_timer_set(node, ALI_TIMER_STREAM, place.stream,
                       stream->v.flow->lease_ms - ali_mono_ms(node));
     return 0;
 }

@@ -32,6 +32,7 @@
 #include "base/recent.h"
 #include "base/text.h"
 #include "base/wheel.h"
+#include "core/health.h"
 #include "core/node.h"
 #include "core/object.h"
 #include "core/plants.h"
@@ -92,7 +93,7 @@ struct ali_receiver {
     uint32_t out;     /* messages pushed and not settled */
     uint32_t volatile_out;
     uint64_t out_bytes;
-    struct al_timer timer; /* grace of a lost connection */
+    uint64_t await_ms; /* mono: until then its instance may come back; 0: it is not awaited */
 };
 
 /* What an agent has and a group has not: messages, dead letters, a receiver. */
@@ -113,6 +114,7 @@ struct ali_inbox {
         uint32_t shared_count;
         uint32_t member_count;       /* groups it is a member of */
         uint64_t delayed;            /* of pending: scheduled */
+        struct al_timer timer;       /* of the receiver that is awaited the shortest */
         bool dirty;                  /* on the node's list of agents to pump */
         uint8_t gate;                /* state of its breaker; not 0: ask before a push */
         struct ali_breaker *breaker; /* its own, then those of kinds; NULL: no outcome yet */
@@ -329,14 +331,13 @@ struct ali_track {
 
 struct ali_mark {
     struct ali_object object;
-    struct {
+    struct ALI_DENSE {
         ali_ref stream;
-        uint64_t seq;
-        uint64_t expire_ms, wall_ms; /* wall clock; 0: only marked as gone */
-        uint64_t producer;
         struct al_id id;
-        uint32_t bytes; /* payload; 0 of one that is only marked as gone */
-        bool gone, notify;
+        uint64_t seq, producer;
+        uint64_t wall_ms : ALI_TIME_BITS, expire_ms : ALI_TIME_BITS;
+        uint64_t bytes : ALI_BYTES_BITS; /* payload; it and times are 0 if only marked as gone */
+        uint64_t gone : 1, notify : 1;
     } d;
     struct {
         struct al_timer timer;
@@ -346,19 +347,20 @@ struct ali_mark {
 
 struct ali_delayed {
     struct ali_object object;
-    struct {
-        uint64_t id;  /* LSN of its PUBLISH */
-        uint64_t lsn; /* where the record stands now */
+    struct ALI_DENSE {
         ali_ref stream;
-        uint64_t wall_ms, due_ms, expire_ms, producer;
         struct al_id message_id;
-        uint32_t bytes; /* payload */
-        bool notify;
+        uint64_t id : ALI_NUMBER_BITS;  /* LSN of its PUBLISH */
+        uint64_t lsn : ALI_NUMBER_BITS; /* where the record stands now */
+        uint64_t producer : ALI_NUMBER_BITS;
+        uint64_t wall_ms : ALI_TIME_BITS, due_ms : ALI_TIME_BITS, expire_ms : ALI_TIME_BITS;
+        uint64_t bytes : ALI_BYTES_BITS, notify : 1; /* payload */
     } d;
     struct {
         struct al_timer timer;
     } v;
 };
+_Static_assert(sizeof(struct ali_mark) == 80 && sizeof(struct ali_delayed) == 80, "object.h");
 
 struct ali_letter {
     struct ali_object object;
@@ -613,41 +615,6 @@ struct ali_snapshot {
     struct al_index kept_index;
 };
 
-/* Alerts, components and their states: health.c. */
-enum { ALI_ALERT_DELIVERY, ALI_ALERT_RECOVERY, ALI_ALERT_ORDER, ALI_ALERT_COUNT };
-enum { ALI_ALERT_OK, ALI_ALERT_PENDING, ALI_ALERT_FIRING };
-enum {
-    ALI_COMPONENT_NODE,
-    ALI_COMPONENT_DISK,
-    ALI_COMPONENT_LIMITS,
-    ALI_COMPONENT_DESTINATIONS,
-    ALI_COMPONENT_DELIVERY,
-    ALI_COMPONENT_ORDER,
-    ALI_COMPONENT_RECOVERY,
-    ALI_COMPONENT_COUNT
-};
-enum { ALI_HEALTH_OK, ALI_HEALTH_DEGRADED, ALI_HEALTH_BAD };
-#define ALI_HEALTH_SLOTS 6u /* the last minute */
-struct ali_alert {
-    uint8_t state;
-    uint64_t from_ms;  /* mono: the condition holds since */
-    uint64_t since_ms; /* wall clock of the last change */
-};
-struct ali_component {
-    uint8_t state;
-    uint64_t since_ms; /* wall clock of the last change */
-    const char *reason;
-};
-struct ali_health {
-    struct al_timer timer;
-    uint64_t delivered[ALI_HEALTH_SLOTS], failed[ALI_HEALTH_SLOTS]; /* counters, every 10 s */
-    unsigned at;
-    uint64_t violations, recovery_ms;
-    uint64_t full_until_ms; /* mono */
-    struct ali_alert alerts[ALI_ALERT_COUNT];
-    struct ali_component components[ALI_COMPONENT_COUNT];
-};
-
 /* What the log was told of dead letters in the stretch of time that began at since_ms (mono). */
 struct ali_letter_log {
     uint64_t since_ms, missing; /* missing: not named */
@@ -736,7 +703,7 @@ struct al_node {
     } v;
 };
 
-/* What a timer is for; its owner is the reference of the object. */
+/* What a timer is for; on the wheel it is known by this and the reference of the object. */
 enum ali_timer_kind {
     ALI_TIMER_SESSION,
     ALI_TIMER_STREAM,

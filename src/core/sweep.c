@@ -68,6 +68,6 @@ int ali_sweep(struct al_node *node)
         if (r == 0 && al_pool_has(&node->histories, ref))
             r = ali_history_trim(node, ref);
     }
-    ali_timer_set(node, &node->v.sweep, ALI_TIMER_SWEEP, AL_REF_NONE, SWEEP_MS);
+    ali_timer_set(node, ALI_TIMER_SWEEP, 0, SWEEP_MS);
     return r;
 }

@@ -1,5 +1,5 @@
-/* test_core_memory.c - what idle groups and streams cost in memory: a bound for each, and linear.
- */
+/* test_core_memory.c - what idle groups and streams and messages with a time cost in memory: a
+ * bound for each, and linear. */
 #include "base/errors.h"
 #include "core/internal.h"
 #include "core_driver.h"
@@ -25,6 +25,7 @@ static void begin(struct fold *f)
     al_test_alloc_init(&f->alloc);
     al_node_config_init(&config, &f->alloc.alloc);
     config.name = al_str_c("test");
+    config.records_max = config.dedup_max = 16;
     assert_int_equal(al_node_new(&config, &f->node), 0);
     al_buf_init(&f->payload, &f->alloc.alloc);
     f->lsn = 0;
@@ -157,7 +158,7 @@ static size_t measure(void (*add)(struct fold *f, uint32_t number), uint32_t cou
     return bytes;
 }
 
-/* Tables double: just behind a doubling is the worst case, so 2^n and a few more are measured. */
+/* Linear, however tables have grown: a pool's doubles now and then, an index grows by a quarter. */
 static void check(const char *what, void (*add)(struct fold *f, uint32_t number), uint32_t count,
                   size_t bytes_max)
 {
@@ -178,6 +179,61 @@ static void test_an_idle_group_is_small_and_ten_thousand_cost_as_much_each(void 
 {
     (void)state;
     check("groups", add_group, 10000, GROUP_BYTES_MAX);
+}
+
+/* ---- messages with a time ---------------------------------------------------------------- */
+
+#define TIMED           40000u
+#define TIMED_BYTES_MAX 100u
+#define FAR_MS          (1ull << 50) /* later than a mark can say: held as the latest time it can */
+
+static void publish_timed(struct fold *f, uint32_t number, uint64_t expire_ms, uint64_t due_ms)
+{
+    uint8_t body[64];
+    struct al_msg_envelope e = {.message_id.b = {1, (uint8_t)number, (uint8_t)(number >> 8)}};
+    struct ali_rec_publish r = {.stream = 1,
+                                .seq = due_ms ? 0 : number,
+                                .producer = 1,
+                                .pseq = number,
+                                .wall_ms = 1000,
+                                .expire_ms = expire_ms,
+                                .due_ms = due_ms};
+
+    r.envelope = al_str_of(body, (size_t)(al_encode_envelope(body, &e) - body));
+    PUT(f, publish, &r);
+    replay(f, ALI_REC_PUBLISH);
+}
+
+/* Behind every growth of a table: so many bytes each at most, with all that is needed for it. */
+static void check_timed(const char *what, uint64_t expire_ms, uint64_t due_ms)
+{
+    struct ali_rec_producer_open producer = {.producer = 1};
+    struct fold f;
+    size_t before, bytes, most = 0;
+
+    begin(&f);
+    add_agent(&f, "a");
+    add_agent(&f, "b");
+    open_stream(&f, 1);
+    PUT(&f, producer_open, &producer);
+    replay(&f, ALI_REC_PRODUCER_OPEN);
+    before = f.alloc.live_bytes;
+    for (uint32_t i = 1; i <= TIMED; i++) {
+        publish_timed(&f, i, expire_ms, due_ms);
+        bytes = (f.alloc.live_bytes - before) / i;
+        if (i > TIMED / 4)
+            most = bytes > most ? bytes : most;
+    }
+    printf("# %u %s messages: %zu bytes each at most\n", TIMED, what, most);
+    assert_true(most <= TIMED_BYTES_MAX);
+    end(&f);
+}
+
+static void test_a_message_that_is_delayed_or_can_expire_is_small(void **state)
+{
+    (void)state;
+    check_timed("expiring", FAR_MS, 0);
+    check_timed("delayed", FAR_MS, FAR_MS - 1);
 }
 
 /* ---- streams that have worked ------------------------------------------------------------ */
@@ -272,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_idle_stream_is_small_and_a_hundred_thousand_cost_as_much_each),
         cmocka_unit_test(test_an_idle_group_is_small_and_ten_thousand_cost_as_much_each),
+        cmocka_unit_test(test_a_message_that_is_delayed_or_can_expire_is_small),
         cmocka_unit_test(test_records_that_need_an_inbox_are_damage_where_there_is_none),
         cmocka_unit_test(test_a_stream_that_has_worked_gives_back_what_that_took),
     };
