@@ -196,6 +196,8 @@ struct al_status_info {
     bool disk_full;               /* publishes are refused because the disk is full */
     uint64_t kept;                /* messages that have ended and can be replayed */
     uint64_t replayed;            /* messages replayed since this start */
+    uint64_t asked_again;         /* ranges of deliveries that receivers missed and asked for,
+                                     since this start */
     uint64_t workflows;           /* whose messages are numbered */
     uint64_t workflow_numbers;    /* messages that got a number, since this start */
     uint64_t workflows_forgotten; /* since this start */

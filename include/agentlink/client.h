@@ -143,12 +143,14 @@ struct al_client_info {
     uint64_t confirmed;  /* of them confirmed durable by the node */
     uint64_t suppressed; /* redeliveries that were answered without the program: it had done them */
     uint64_t extended;   /* lease renewals */
-    uint64_t committed;  /* commits that the node has applied */
-    uint64_t requests;   /* requests started, al_request() included */
-    uint64_t replies;    /* of them with a reply */
-    uint64_t no_replies; /* of them whose deadline passed */
-    uint64_t parts_sent; /* parts of replies sent */
-    uint64_t parts;      /* parts of replies that came, also with the end */
+    uint64_t asked_again; /* ranges of deliveries that were missed and asked for */
+    uint64_t repeated;    /* deliveries that came twice under one lease: the program saw one */
+    uint64_t committed;   /* commits that the node has applied */
+    uint64_t requests;    /* requests started, al_request() included */
+    uint64_t replies;     /* of them with a reply */
+    uint64_t no_replies;  /* of them whose deadline passed */
+    uint64_t parts_sent;  /* parts of replies sent */
+    uint64_t parts;       /* parts of replies that came, also with the end */
     /* Now. */
     uint64_t unreceipted; /* sends without a receipt */
     uint64_t unconfirmed; /* acks and nacks without confirmation */

@@ -40,7 +40,9 @@
 #define AL_REORDER_BYTES_MAX      (256u << 10) /* likewise, or one message of any size */
 #define AL_REORDER_CONN_BYTES_MAX (32u << 20)  /* likewise, per connection */
 #define AL_GAP_TIMEOUT_MS         5000u        /* then the channel's policy ends the gap */
-#define AL_GAP_NACK_BASE_MS       100u /* pause before the second GAP_NACK; doubles each time */
+#define AL_GAP_NACK_BASE_MS       100u /* pause before the second GAP_NACK; doubles each time … */
+#define AL_GAP_NACK_MAX_MS        1600u /* … up to this */
+#define AL_RSTREAMS_REMEMBERED    256u  /* quiet streams whose last lease a receiver still knows */
 
 /* What one node holds. */
 #define AL_AGENTS_MAX             1000000u

@@ -99,7 +99,7 @@ static const char *latency(const struct kind_row *row, char ret_text[ALI_SHORT_C
 }
 
 /* What the node counts for all kinds together. */
-enum { NODE_ROWS = 8 };
+enum { NODE_ROWS = 9 };
 struct node_row {
     const char *key, *name; /* for people, in JSON */
     uint64_t value;
@@ -116,6 +116,7 @@ static void node_rows(const struct al_status_info *s, struct node_row rows[NODE_
         {"commits refused", "commits_refused", s->commits_refused},
         {"kept for replay", "kept", s->kept},
         {"replayed", "replayed", s->replayed},
+        {"ranges asked again", "asked_again", s->asked_again},
     };
 
     memcpy(rows, list, sizeof list);
@@ -359,6 +360,8 @@ static void put_node(const struct al_status_info *s)
         {"agentlink_messages_kept", "gauge", "Messages that have ended and can be replayed.",
          s->kept},
         {"agentlink_replayed_total", "counter", "Messages replayed.", s->replayed},
+        {"agentlink_asked_again_total", "counter",
+         "Ranges of deliveries that receivers missed and asked for.", s->asked_again},
         {"agentlink_reply_parts_total", "counter", "Parts of replies passed on.", s->parts},
         {"agentlink_reply_parts_dropped_total", "counter",
          "Parts of replies whose requester was not there.", s->parts_dropped},

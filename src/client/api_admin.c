@@ -264,6 +264,8 @@ static void fill_late_figures(const struct al_msg_status *m, struct al_str body,
         status->workflow_numbers = al_get64(value.p + 8);
         status->workflows_forgotten = al_get64(value.p + 16);
     }
+    if (al_ext_find(ext, AL_STATUS_EXT_GAPS, &value) && value.n >= 8)
+        status->asked_again = al_get64(value.p);
     if (al_ext_find(ext, AL_STATUS_EXT_DEAD_BYTES, &value) && value.n >= 8)
         status->dead_bytes = al_get64(value.p);
 }

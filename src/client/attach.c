@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "client/gaps.h"
 #include "client/session.h"
 
 #define CREDIT_DEFAULT       64u
@@ -261,9 +262,11 @@ void ali_attach_disconnected(struct ali_csession *session)
         attach->error = 0;
         for (stream = attach->streams; stream; stream = next) {
             next = stream->next;
+            stream->done_lease = 0; /* no copy gets from one connection into another */
             ali_rstream_update(session, stream);
         }
     }
+    memset(session->done, 0, sizeof(session->done));
     session->renew_ns = AL_NEVER_NS;
 }
 
@@ -276,6 +279,7 @@ static void leases_gone(struct ali_csession *session, struct ali_attach *attach)
     for (stream = attach->streams; stream; stream = stream->next) {
         ali_nack_over(session, stream); /* that attempt has ended without it */
         ali_rstream_void(session, stream, 1);
+        ali_gap_recalled(session, stream, 1);
         for (delivery = stream->head; delivery; delivery = delivery->next)
             delivery->lost = delivery->pub.seq != 0;
     }
@@ -307,6 +311,7 @@ int ali_attach_attached(struct ali_csession *session, const struct al_msg_attach
             r = ali_nack_resend(session, stream);
         if (stream->head)
             ali_lease_head(session, stream->head);
+        ali_gap_resumed(session, stream);
         ali_rstream_update(session, stream);
     }
     return r;

@@ -14,6 +14,7 @@
  * in flight without an answer stands before what never was. */
 #include "base/errors.h"
 #include "base/limits.h"
+#include "client/gaps.h"
 #include "client/session.h"
 #include <assert.h>
 
@@ -230,6 +231,12 @@ static void push_due(struct ali_csession *session, struct al_commit *commit)
     commit->due = true;
 }
 
+static void finish_delivery(struct ali_csession *session, struct ali_delivery *delivery)
+{
+    ali_lease_is_over(delivery->stream, delivery->lease);
+    ali_settle_finish(session, delivery);
+}
+
 /* It is over: error 0, or nothing of it was applied (UNKNOWN_OUTCOME: nobody knows). */
 static void finish(struct ali_csession *session, struct al_commit *commit, int error,
                    struct al_str detail)
@@ -251,7 +258,7 @@ static void finish(struct ali_csession *session, struct al_commit *commit, int e
         else if (error)
             ali_csession_drop(session, delivery);
         else if (delivery->stream)
-            ali_settle_finish(session, delivery);
+            finish_delivery(session, delivery);
         else if (!delivery->in_handler)
             ali_delivery_free(session, delivery);
     }

@@ -1,5 +1,6 @@
 /* delivery.c - a received message in memory: one block with everything the program may look at. */
 #include "base/errors.h"
+#include "client/gaps.h"
 #include "client/session.h"
 #include <assert.h>
 
@@ -44,6 +45,7 @@ static void fill_numbers(const struct ali_csession *session, const struct al_msg
         delivery->pub.workflow_seq = al_get64(number.p);
     al_buf_init(&delivery->parts, &session->config.alloc);
     delivery->lease = m->lease;
+    delivery->after = ali_deliver_after(m);
     delivery->lease_ms = m->lease_ms;
 }
 

@@ -15,11 +15,15 @@
  * the NACK is kept: if the connection is lost and the session resumed, it is said again, so that
  * the pause that it asks for is not lost with the connection.
  *
+ * A connection may lose deliveries, or bring them twice or out of order: see gaps.c. What waits for
+ * one that is missing stands in the queue like the others, behind stream->high.
+ *
  * Volatile messages have no sequence (0) and no lease: they stand in the queue where they came and
  * are acknowledged only for their credit. */
 #include "base/errors.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "client/gaps.h"
 #include "client/session.h"
 #include <assert.h>
 
@@ -80,6 +84,8 @@ static int rstream_get(struct ali_csession *session, struct ali_attach *attach, 
     stream->number = number;
     stream->attach = attach;
     stream->acks_end = &stream->acks;
+    if (session->done[number % AL_RSTREAMS_REMEMBERED].stream == number)
+        stream->done_lease = session->done[number % AL_RSTREAMS_REMEMBERED].lease;
     stream->next = attach->streams;
     if (stream->next)
         stream->next->prev = stream;
@@ -124,6 +130,9 @@ static void set_ready(struct ali_csession *session, struct ali_rstream *stream, 
 void ali_rstream_free(struct ali_csession *session, struct ali_rstream *stream)
 {
     set_ready(session, stream, false);
+    ali_gap_free(session, stream);
+    session->done[stream->number % AL_RSTREAMS_REMEMBERED].stream = stream->number;
+    session->done[stream->number % AL_RSTREAMS_REMEMBERED].lease = stream->done_lease;
     if (stream->prev)
         stream->prev->next = stream->next;
     else
@@ -155,7 +164,8 @@ void ali_rstream_update(struct ali_csession *session, struct ali_rstream *stream
         return;
     }
     set_ready(session, stream,
-              attach->state == ALI_ATTACH_DONE && stream->queued && free_to_go && !stream->nack);
+              attach->state == ALI_ATTACH_DONE && stream->queued &&
+                  stream->queued->pub.seq <= stream->high && free_to_go && !stream->nack);
 }
 
 void ali_rstream_remove(struct ali_csession *session, struct ali_delivery *delivery)
@@ -188,10 +198,14 @@ void ali_rstream_remove(struct ali_csession *session, struct ali_delivery *deliv
 static void rstream_insert(struct ali_csession *session, struct ali_rstream *stream,
                            struct ali_delivery *delivery)
 {
-    struct ali_delivery *after = stream->tail;
+    struct ali_delivery *after = stream->tail, *at = after;
 
-    while (after && !after->held && delivery->pub.seq && after->pub.seq > delivery->pub.seq)
-        after = after->prev;
+    for (; at && !at->held && delivery->pub.seq; at = at->prev) {
+        if (at->pub.seq && at->pub.seq < delivery->pub.seq)
+            break;
+        if (at->pub.seq)
+            after = at->prev;
+    }
     delivery->stream = stream;
     delivery->prev = after;
     delivery->next = after ? after->next : stream->head;
@@ -226,7 +240,8 @@ void ali_rstream_void(struct ali_csession *session, struct ali_rstream *stream, 
 
 /* ---- deliveries -------------------------------------------------------------------------- */
 
-/* Was this made before the node had seen our NACK? Then it is void, and RECALL follows. */
+/* Was this made before the node had seen our NACK? Then it is void, and RECALL follows; unless it
+ * is the NACKed message itself that was lost when it came again. */
 static bool is_stale(struct ali_csession *session, struct ali_rstream *stream,
                      const struct al_msg_deliver *m)
 {
@@ -262,7 +277,12 @@ static struct ali_delivery *find_copy(const struct ali_rstream *stream, uint64_t
 static void adopt(struct ali_csession *session, struct ali_delivery *copy,
                   const struct al_msg_deliver *m)
 {
+    if (m->lease <= copy->lease)
+        session->stats.repeated++;
+    if (m->lease < copy->lease && !copy->lost) /* overtaken by a later attempt */
+        return;
     copy->lease = m->lease;
+    copy->after = ali_deliver_after(m);
     copy->lease_ms = m->lease_ms;
     copy->lost = false;
     if (!copy->held) {
@@ -276,26 +296,14 @@ static void adopt(struct ali_csession *session, struct ali_delivery *copy,
         ali_commit_leased(session, copy->commit);
 }
 
-int ali_inbox_deliver(struct ali_csession *session, const struct al_msg_deliver *m)
+/* Queues a delivery, or puts it in place of the copy that we have. */
+static int take(struct ali_csession *session, struct ali_rstream *stream,
+                const struct al_msg_deliver *m, struct ali_delivery **ret_delivery)
 {
-    struct ali_attach *attach = ali_attach_at(session, m->agent);
-    struct ali_delivery *delivery;
-    struct ali_rstream *stream;
-    int r;
+    struct ali_delivery *delivery = find_copy(stream, m->seq);
+    const struct ali_attach *attach = stream->attach;
+    int r = 0;
 
-    if (!attach) /* on its way when we detached */
-        return 0;
-    r = rstream_get(session, attach, m->stream, &stream);
-    if (r < 0)
-        return r;
-    if (is_stale(session, stream, m))
-        return 0;
-    r = ali_settle_again(session, stream, m);
-    if (r != 0) {
-        ali_rstream_update(session, stream);
-        return r < 0 ? r : 0;
-    }
-    delivery = find_copy(stream, m->seq);
     if (delivery && delivery->dropped) { /* let go, and given out again: a message like any other */
         ali_rstream_remove(session, delivery);
         ali_delivery_free(session, delivery);
@@ -310,6 +318,33 @@ int ali_inbox_deliver(struct ali_csession *session, const struct al_msg_deliver 
         if (r >= 0)
             rstream_insert(session, stream, delivery);
     }
+    *ret_delivery = delivery;
+    return r;
+}
+
+int ali_inbox_deliver(struct ali_csession *session, const struct al_msg_deliver *m)
+{
+    struct ali_attach *attach = ali_attach_at(session, m->agent);
+    struct ali_delivery *delivery = NULL;
+    struct ali_rstream *stream;
+    int r;
+
+    if (!attach) /* on its way when we detached */
+        return 0;
+    r = rstream_get(session, attach, m->stream, &stream);
+    if (r < 0)
+        return r;
+    if (ali_deliver_is_over(stream, m)) {
+        session->stats.repeated++;
+    } else if (is_stale(session, stream, m)) {
+        r = m->seq > stream->nack->seq ? ali_gap_doubt(session, stream, m->seq) : 0;
+    } else {
+        r = ali_settle_again(session, stream, m);
+        if (r == 0)
+            r = take(session, stream, m, &delivery);
+        if (r >= 0)
+            r = ali_gap_pass(session, stream, m, delivery);
+    }
     ali_rstream_update(session, stream);
     return r;
 }
@@ -322,9 +357,12 @@ int ali_inbox_recall(struct ali_csession *session, const struct al_msg_recall *m
 
     if (!stream)
         return 0;
-    if (stream->nack && m->seq <= stream->nack->seq + 1)
+    if (stream->nack && m->seq <= stream->nack->seq + 1) {
+        ali_gap_recalled(session, stream, stream->nack->seq);
         ali_nack_over(session, stream);
+    }
     ali_rstream_void(session, stream, m->seq);
+    ali_gap_recalled(session, stream, m->seq);
     for (delivery = stream->head; delivery; delivery = delivery->next) {
         if (delivery->pub.seq < m->seq || delivery->pub.seq == 0 || delivery->lost)
             continue;

@@ -8,6 +8,7 @@
 #include "client/session.h"
 #include "base/errors.h"
 #include "base/limits.h"
+#include "client/gaps.h"
 #include <assert.h>
 
 #define OUT_KEEP_MAX (1u << 20)  /* a larger empty output buffer is given back */
@@ -246,6 +247,8 @@ static int handle_error(struct ali_csession *session, struct al_str body)
         return ali_outbox_error(session, &m);
     case AL_MSG_ATTACH:
         return ali_attach_error(session, &m);
+    case AL_MSG_GAP_NACK:
+        return ali_gap_error(session, &m);
     case AL_MSG_COMMIT:
         return ali_commit_error(session, &m);
     case AL_MSG_END_WATCH:

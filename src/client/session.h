@@ -33,6 +33,7 @@
 #include "base/bytes.h"
 #include "base/id.h"
 #include "base/index.h"
+#include "base/limits.h"
 #include "base/pool.h"
 #include "base/time.h"
 #include "wire/messages.h"
@@ -41,6 +42,7 @@ struct ali_csession;
 struct ali_channel;
 struct ali_attach;
 struct ali_rstream;
+struct ali_rgap; /* gaps.h */
 
 #define ALI_NODE_NAME_MAX 255u
 #define ALI_DETAIL_MAX    255u
@@ -141,6 +143,7 @@ struct ali_delivery {
     struct ali_delivery *next, *prev;          /* in the stream, by sequence */
     struct ali_delivery *all_next, **all_link; /* session->deliveries */
     uint64_t lease;
+    uint64_t after;      /* sequence out before it, which must come first; 0: none. See gaps.c */
     uint32_t lease_ms;   /* as it is now: `pub` is the program's once it is held */
     uint64_t renew_ns;   /* when the head renews its lease */
     uint64_t cap_ns;     /* no renewal after this */
@@ -179,6 +182,9 @@ struct ali_rstream {
     uint32_t number;
     uint32_t held_count;
     bool ready;
+    uint64_t high;        /* everything out up to here has come; what is behind it waits */
+    uint64_t done_lease;  /* what came under it, or an older one, and is not here, is over */
+    struct ali_rgap *gap; /* NULL: nothing is missing */
     struct ali_unconfirmed *nack; /* not NULL: what was given out before it is void; see inbox.c */
     struct ali_delivery *head, *tail, *queued; /* queued: first one not with the program */
     struct ali_unconfirmed *acks, **acks_end;
@@ -359,7 +365,11 @@ struct ali_csession {
     struct al_index rstream_index; /* by number */
     struct ali_rstream *ready_head[ALI_READY_COUNT], *ready_tail[ALI_READY_COUNT];
     struct ali_delivery *deliveries;
-    uint64_t renew_ns; /* not later than the first renewal that is due */
+    struct {
+        uint32_t stream;
+        uint64_t lease;
+    } done[AL_RSTREAMS_REMEMBERED]; /* done_lease of streams that are gone, by number */
+    uint64_t renew_ns;              /* not later than the first renewal that is due */
     uint32_t unconfirmed, waiting;
     struct al_str deliver_ext; /* optional fields of the DELIVER that is being handled */
 

@@ -12,6 +12,7 @@
 #include "base/errors.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "client/gaps.h"
 #include "client/session.h"
 #include <assert.h>
 
@@ -117,6 +118,8 @@ int ali_settle_again(struct ali_csession *session, struct ali_rstream *stream,
         return 0;
     if (ack->lease == m->lease && !ack->waiting)
         return 1; /* the ack is on its way */
+    if (ali_deliver_after(m) > stream->high)
+        return 1; /* what is missing before it is acked first: it will come again with it */
     ack->lease = m->lease;
     session->waiting -= ack->waiting;
     ack->waiting = false;
@@ -138,11 +141,14 @@ int ali_settle_acked(struct ali_csession *session, const struct al_msg_acked *m)
             link = &(*link)->next;
             continue;
         }
+        ali_lease_is_over(stream, (*link)->lease);
         unconfirmed_free(session, unconfirmed_unlink(stream, link));
         session->stats.confirmed++;
     }
-    if (stream->nack && m->last_seq >= stream->nack->seq)
+    if (stream->nack && m->last_seq >= stream->nack->seq) {
+        ali_lease_is_over(stream, stream->nack->lease);
         ali_nack_over(session, stream);
+    }
     ali_rstream_update(session, stream);
     return 0;
 }
@@ -408,6 +414,7 @@ int ali_csession_nack(struct ali_csession *session, struct ali_delivery *deliver
         return -AL_E_INVALID;
     if (m.reason.n > AL_REASON_MAX)
         return -AL_E_TOO_LARGE;
+    ali_gap_recalled(session, stream, m.seq);
     /* Without a lease it will be given out again anyway: the node counts the attempt as failed. */
     if (!delivery->lost) {
         r = nack_keep(session, stream, &m);
@@ -544,6 +551,8 @@ int ali_lease_tick(struct ali_csession *session)
         for (stream = attach->streams; stream && r >= 0; stream = next) {
             next = stream->next;
             r = renew(session, stream);
+            if (r >= 0 && stream->gap)
+                r = ali_gap_tick(session, stream);
             if (session->waiting)
                 expire(session, stream);
             ali_rstream_update(session, stream);

@@ -210,6 +210,7 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
     const struct ali_push *push = ali_push_at(stream, index);
     bool is_head = push->seq == stream->d.runs.first_seq;
     bool redriven = parcel->record->seq && parcel->record->seq != parcel->seq;
+    bool seen = push->seq <= stream->v.flow->seen_seq || redriven;
     struct al_msg_deliver deliver = {
         .agent = to->d.id,
         .stream = stream->d.id,
@@ -218,7 +219,7 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
         .lease = push->lease,
         .lease_ms = push->lease_ms,
         .attempt = (uint16_t)(is_head ? stream->d.attempts + 1 : 1),
-        .flags = push->seq <= stream->v.flow->seen_seq || redriven ? AL_DELIVER_REDELIVERED : 0,
+        .flags = (uint8_t)((seen ? AL_DELIVER_REDELIVERED : 0) | (index ? AL_DELIVER_FOLLOWS : 0)),
         .priority = stream->d.priority,
         .admitted_ms = push->admitted_ms,
         .from = al_str_of(from->d.name, from->d.name_size),
@@ -673,14 +674,45 @@ int ali_push_again(struct al_node *node, const struct ali_receiver *receiver)
     return r;
 }
 
-int ali_push_range(struct al_node *node, ali_ref ref, uint64_t start, uint64_t end)
+/* The first message from this sequence on that is out with this connection; 0: none. */
+static uint64_t first_out(const struct ali_conn *conn, const struct ali_stream *stream,
+                          uint64_t start)
+{
+    uint32_t i = 0;
+
+    if (!stream->v.flow->pushed_count || stream->v.flow->receiver->conn != conn->number ||
+        ali_is_out_elsewhere(stream))
+        return 0;
+    while (i < stream->v.flow->pushed_count && ali_push_at(stream, i)->seq < start)
+        i++;
+    return i < stream->v.flow->pushed_count ? ali_push_at(stream, i)->seq : 0;
+}
+
+int ali_push_range(struct al_node *node, const struct ali_conn *conn, ali_ref ref, uint64_t start,
+                   uint64_t end)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_flow *flow = stream->v.flow;
+    uint64_t first = first_out(conn, stream, start);
+    struct al_msg_recall recall = {.agent = ali_agent_at(node, stream->d.to)->d.id,
+                                   .stream = stream->d.id,
+                                   .seq = start,
+                                   .code = AL_E_CANCELLED};
 
-    if (stream->v.flow->again || !stream->v.flow->pushed_count || ali_is_out_elsewhere(stream))
-        return 0; /* on its way already, or recalled meanwhile */
-    stream->v.flow->again_next = start;
-    stream->v.flow->again_end = end;
+    node->v.counters.asked_again++;
+    if (!first) { /* it was settled, or recalled meanwhile; so was what the receiver holds */
+        ALI_SEND(node, conn->number, recall, &recall);
+        return 0;
+    }
+    if (end < first) /* its prev_seq says that nothing is missing before it */
+        end = first;
+    if (flow->again) { /* of the other range nothing is left out */
+        flow->again_next = start < flow->again_next ? start : flow->again_next;
+        flow->again_end = end > flow->again_end ? end : flow->again_end;
+        return 0;
+    }
+    flow->again_next = start;
+    flow->again_end = end;
     return plan_again(node, ref);
 }
 

@@ -17,8 +17,6 @@
 #include "core/internal.h"
 #include <assert.h>
 
-#define NACK_PAUSE_MAX_MS 1600u
-
 /* ---- what is missing --------------------------------------------------------------------- */
 
 static const struct ali_track *track_of(const struct al_node *node,
@@ -310,7 +308,7 @@ int ali_gap_timer(struct al_node *node, ali_ref ref)
     if (ali_mono_ms(node) < gap->begun_ms + node->config.gap_timeout_ms ||
         AL_PLANT(node, GAP_WITHOUT_END)) {
         nack(node, gap, gap->first, last_missing(gap));
-        if (gap->pause_ms < NACK_PAUSE_MAX_MS)
+        if (gap->pause_ms < AL_GAP_NACK_MAX_MS)
             gap->pause_ms *= 2;
         arm(node, ref);
         return 0;
@@ -336,5 +334,5 @@ int ali_handle_gap_nack(struct al_node *node, struct ali_conn *conn,
         ali_send_error(node, conn, AL_MSG_GAP_NACK, m->number, -AL_E_NOT_ATTACHED);
         return 0;
     }
-    return ali_push_range(node, ref, m->start, m->end);
+    return ali_push_range(node, conn, ref, m->start, m->end);
 }

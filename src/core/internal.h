@@ -414,8 +414,10 @@ int ali_pump_dirty(struct al_node *node);
 int ali_read_done(struct al_node *node, const struct al_event *event);
 /* Sends everything that the receiver's session has out once more, under the same leases. */
 int ali_push_again(struct al_node *node, const struct ali_receiver *receiver);
-/* Likewise, of one stream, what is out between two sequences. */
-int ali_push_range(struct al_node *node, ali_ref stream, uint64_t start, uint64_t end);
+/* Likewise, of one stream, what is out with this connection between two sequences; if nothing is,
+ * the first one behind; if nothing is out there either, RECALL says so. 0 or -AL_E_NOMEM. */
+int ali_push_range(struct al_node *node, const struct ali_conn *conn, ali_ref stream,
+                   uint64_t start, uint64_t end);
 /* Disarms and unlinks a stream that is about to go. */
 void ali_stream_drop_volatile(struct al_node *node, ali_ref ref);
 /* A read under way is not wanted any more. */

@@ -625,7 +625,7 @@ struct ali_letter_log {
 struct ali_counters {
     uint64_t accepted, delivered, failed, retried, redelivered, duplicates, refused, expired,
         volatile_sent, volatile_dropped, replayed, parts, parts_dropped, parts_refused, commits,
-        commits_repeated, commits_refused;
+        commits_repeated, commits_refused, asked_again;
 };
 
 struct al_node {

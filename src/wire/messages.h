@@ -147,7 +147,7 @@
     U64(lease, "lease: names this attempt; must come back with ACK, NACK, EXTEND")               \
     U32(lease_ms, "lease time, counted while the message is the head of its stream")             \
     U16(attempt, "1 for the first attempt")                                                      \
-    U8(flags, "1: redelivered (possibly seen before); 2: a gap was closed before it")            \
+    U8(flags, "1: redelivered (possibly seen before); 2: a gap was closed before; 4: follows")   \
     U8(priority, "of the stream")                                                                \
     U64(admitted_ms, "wall clock of the node at admission")                                      \
     STR(from, "sending agent")                                                                   \

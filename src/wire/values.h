@@ -7,7 +7,7 @@ enum { AL_PUBLISH_NOTIFY = 1, AL_PUBLISH_VOLATILE = 2 };
 /* ATTACH, DETACH, GOODBYE, DELIVER, ACK flags. */
 enum { AL_ATTACH_TAKEOVER = 1, AL_ATTACH_NO_CREATE = 2, AL_ATTACH_SHARED = 4 };
 enum { AL_KEEP_LEASES = 1 };
-enum { AL_DELIVER_REDELIVERED = 1, AL_DELIVER_GAP = 2 };
+enum { AL_DELIVER_REDELIVERED = 1, AL_DELIVER_GAP = 2, AL_DELIVER_FOLLOWS = 4 };
 /* CHANNEL_OPEN flags: what becomes of a gap in the producer sequences. */
 enum { AL_GAPS_REFUSED = 0, AL_GAPS_WAIT = 1, AL_GAPS_SKIP = 2, AL_GAPS_FAIL = 3 };
 /* One more flag: what is sent needs no order. */
@@ -56,6 +56,7 @@ enum {
     AL_STATUS_EXT_DEAD_BYTES = 2,  /* u64 payload bytes of all dead letters */
     AL_STATUS_EXT_PARTS = 3,       /* u64 parts of replies passed on, u64 dropped, u64 refused */
     AL_STATUS_EXT_COMMITS = 4,     /* u64 commits applied, u64 repeated, u64 refused */
+    AL_STATUS_EXT_GAPS = 5,        /* u64 ranges that receivers missed and asked for */
     AL_STATUS_EXT_WORKFLOWS = 0x40 /* u64 workflows; since the start u64 numbered, u64 forgotten */
 };
 /* Tags of the optional fields behind AGENT_ROW. */

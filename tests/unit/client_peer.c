@@ -175,18 +175,34 @@ void peer_attach(struct peer *peer, const struct al_attach_options *options, boo
     assert_int_equal(ali_attach_find(peer->session, "b")->state, ALI_ATTACH_DONE);
 }
 
-void peer_deliver(struct peer *peer, uint64_t seq, uint64_t prev_seq, uint64_t lease,
-                  const char *text)
+static void put_deliver(struct peer *peer, const struct al_msg_deliver *place, const char *text)
 {
     struct al_msg_envelope envelope = {.payload = al_str_c(text)};
     uint8_t body[200];
 
-    envelope.message_id.b[0] = (uint8_t)seq;
+    envelope.message_id.b[0] = (uint8_t)place->seq;
     assert_true(al_size_envelope(&envelope) <= sizeof(body));
     (void)al_encode_envelope(body, &envelope);
-    FEED(peer, deliver, .agent = 7, .stream = 5, .seq = seq, .prev_seq = prev_seq, .lease = lease,
-         .lease_ms = 900, .attempt = 1, .from = al_str_c("a"),
-         .envelope = al_str_of(body, al_size_envelope(&envelope)));
+    FEED(peer, deliver, .agent = 7, .stream = 5, .seq = place->seq, .prev_seq = place->prev_seq,
+         .lease = place->lease, .flags = place->flags, .lease_ms = 900, .attempt = 1,
+         .from = al_str_c("a"), .envelope = al_str_of(body, al_size_envelope(&envelope)));
+}
+
+void peer_deliver(struct peer *peer, uint64_t seq, uint64_t prev_seq, uint64_t lease,
+                  const char *text)
+{
+    struct al_msg_deliver place = {.seq = seq, .prev_seq = prev_seq, .lease = lease};
+
+    put_deliver(peer, &place, text);
+}
+
+void peer_follow(struct peer *peer, uint64_t seq, uint64_t prev_seq, uint64_t lease,
+                 const char *text)
+{
+    struct al_msg_deliver place = {
+        .seq = seq, .prev_seq = prev_seq, .lease = lease, .flags = AL_DELIVER_FOLLOWS};
+
+    put_deliver(peer, &place, text);
 }
 
 struct ali_delivery *peer_next(struct peer *peer)

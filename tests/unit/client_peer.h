@@ -73,6 +73,9 @@ void peer_attach(struct peer *peer, const struct al_attach_options *options, boo
 /* Feeds DELIVER on stream 5 with a text. */
 void peer_deliver(struct peer *peer, uint64_t seq, uint64_t prev_seq, uint64_t lease,
                   const char *text);
+/* Likewise, with prev_seq out before it. */
+void peer_follow(struct peer *peer, uint64_t seq, uint64_t prev_seq, uint64_t lease,
+                 const char *text);
 /* Takes the next message for the program, NULL: none. */
 struct ali_delivery *peer_next(struct peer *peer);
 

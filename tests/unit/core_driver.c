@@ -167,7 +167,7 @@ static void say_receive_side(struct driver *d, uint32_t conn, const struct al_fr
         d->lease[conn][deliver.seq & 15] = d->stream_lease[deliver.stream & 15] = deliver.lease;
         say(d, "%u: DELIVER %u:%llu after %llu attempt %u%s '%.*s'%s%.*s%s\n", conn, deliver.stream,
             (unsigned long long)deliver.seq, (unsigned long long)deliver.prev_seq, deliver.attempt,
-            deliver.flags ? " redelivered" : "", TEXT(envelope.payload),
+            deliver.flags & AL_DELIVER_REDELIVERED ? " redelivered" : "", TEXT(envelope.payload),
             is_of_group(frame, &deliver) ? " by " : "",
             is_of_group(frame, &deliver) ? (int)deliver.from.n : 0, (const char *)deliver.from.p,
             number_in(frame, al_size_deliver(&deliver), AL_DELIVER_EXT_WORKFLOW_SEQ));
