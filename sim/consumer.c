@@ -100,7 +100,9 @@ static void attach(struct sim *sim, struct sim_client *client)
     sim_agent_name(c->agent, name);
     m.request = c->agent + 1 + 64 * ++c->rounds;
     m.agent = al_str_c(name);
-    if (c->rude && sim->load_on && sim_chance(sim, 100))
+    if (sim->profile.shared)
+        m.flags = AL_ATTACH_SHARED;
+    if (c->rude && sim->load_on && sim_chance(sim, 100)) /* exclusively, in any case */
         m.flags = AL_ATTACH_TAKEOVER;
     if (sim_chance(sim, 300))
         m.lease_ms = (uint32_t)sim_rand_range(&sim->rand, 30, 700);

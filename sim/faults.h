@@ -50,7 +50,8 @@ enum sim_fault {
     X(COMMIT_TORN, "start of the node with half a commit on the disk") \
     X(COMMIT_FAILED, "message refused (FAILED) by a commit")           \
     X(REPLAYED, "message replayed")                                    \
-    X(BEYOND, "replay refused, of more than is kept")
+    X(BEYOND, "replay refused, of more than is kept")                  \
+    X(HANDED_ON, "stream of a shared inbox went on to another receiver")
 
 enum sim_situation {
 #define AL_X(symbol, text) SIM_REACHED_##symbol,

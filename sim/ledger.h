@@ -63,6 +63,7 @@ struct sim_slot {
     uint16_t starts;
     /* the tap's side, valid while tap_generation fits */
     uint32_t tap_generation, attach;
+    uint32_t holder; /* the client that has it, or had it last */
     uint64_t lease;
     bool lease_void, out, acked;
     bool by_many;                /* an ack of many came behind its own in that step */
@@ -95,7 +96,8 @@ struct sim_stream {
     struct sim_slot *slots; /* by sequence; 0 is not used */
     uint32_t slot_cap;
     uint64_t last_seq, max_started, max_out;
-    uint64_t conn_seq;        /* newest given out on the receiver's connection of now */
+    uint32_t conn_attach;     /* to whom it was given out last, */
+    uint64_t conn_seq;        /* and the newest given out there */
     uint64_t void_conn_seq;   /* that before the newest NACK */
     bool temp;                /* the tap: of the group that comes and goes */
     uint32_t temp_generation; /* and that was seen since the node's last start: this one */
@@ -108,13 +110,20 @@ struct sim_key {
     uint8_t body;
 };
 
-/* What the tap knows about an agent's receiver. */
+/* What the tap knows about a client as an agent's receiver. */
+struct sim_receiver {
+    bool attached, shared;
+    uint32_t conn, credit, out;
+    uint32_t attach; /* the inbox's count of ATTACHED then */
+    uint32_t asked_credit;
+    bool asked_shared;
+};
+
+/* And about the agent. */
 struct sim_inbox {
-    uint32_t number; /* the node's number for the agent, 0: not known */
-    uint32_t credit, out, conn;
-    uint32_t asked_credit[SIM_CONNS];
-    bool attached;
+    uint32_t number;   /* the node's number for the agent, 0: not known */
     uint32_t attaches; /* counts ATTACHED */
+    struct sim_receiver receivers[SIM_CLIENTS];
     uint32_t redrives; /* asked for, for the whole inbox */
     uint32_t removed;
 };

@@ -65,6 +65,7 @@ struct sim_profile {
     uint32_t groups, groupers; /* groups, and clients that administer them */
     uint32_t schedulers;       /* clients that set schedules */
     uint32_t committers;       /* agents whose every effect is a commit: 0 or 1 */
+    bool shared;               /* receivers share the inboxes */
     uint32_t historians; /* clients that have streams keep what ended, and replay it: 0 or 1 */
     /* the node */
     uint32_t segment_bytes, first_segment_bytes, snapshot_bytes, carry_percent;

@@ -29,14 +29,32 @@ static struct sim_inbox *inbox_of(struct sim *sim, uint32_t number)
     return NULL;
 }
 
+/* Who has the message of this slot; NULL: somebody who is not there any more. */
+static struct sim_receiver *holder_of(struct sim *sim, const struct sim_stream *stream,
+                                      const struct sim_slot *slot)
+{
+    struct sim_receiver *receiver = &sim->ledger->inboxes[stream->to].receivers[slot->holder];
+
+    return receiver->attach == slot->attach ? receiver : NULL;
+}
+
+static void set_out(struct sim *sim, const struct sim_stream *stream, struct sim_slot *slot)
+{
+    struct sim_receiver *receiver = holder_of(sim, stream, slot);
+
+    if (!slot->out && receiver)
+        receiver->out++;
+    slot->out = true;
+}
+
 static void not_out(struct sim *sim, const struct sim_stream *stream, struct sim_slot *slot)
 {
-    struct sim_inbox *inbox = &sim->ledger->inboxes[stream->to];
+    struct sim_receiver *receiver = holder_of(sim, stream, slot);
 
     if (slot->tap_generation != sim->ledger->tap_generation)
         return;
-    if (slot->out && inbox->out > 0)
-        inbox->out--;
+    if (slot->out && receiver && receiver->out > 0)
+        receiver->out--;
     slot->out = false;
 }
 
@@ -66,14 +84,14 @@ static void unvoid_from(struct sim *sim, struct sim_stream *stream, uint64_t seq
         if (slot->tap_generation != sim->ledger->tap_generation || slot->void_step != sim->step)
             continue;
         slot->lease_void = false;
-        slot->out = slot->void_out;
-        sim->ledger->inboxes[stream->to].out += slot->out;
+        if (slot->void_out)
+            set_out(sim, stream, slot);
     }
 }
 
-/* Nothing is out with the agent's receiver any more, as far as the tap can know; with `all`, its
- * leases are void, too. */
-static void clear_agent(struct sim *sim, uint32_t agent, bool all)
+/* Nothing is out with this client, or with any (SIM_NONE), as far as the tap can know; with `all`,
+ * the leases are void, too. */
+static void clear_agent(struct sim *sim, uint32_t agent, uint32_t client, bool all)
 {
     struct sim_ledger *ledger = sim->ledger;
 
@@ -82,13 +100,17 @@ static void clear_agent(struct sim *sim, uint32_t agent, bool all)
 
         if (stream->to != agent)
             continue;
-        stream->conn_seq = 0;
         for (uint64_t seq = 1; seq <= stream->max_out && seq < stream->slot_cap; seq++) {
+            if (client != SIM_NONE && stream->slots[seq].holder != client)
+                continue;
             stream->slots[seq].out = false;
             stream->slots[seq].lease_void |= all;
         }
     }
-    ledger->inboxes[agent].out = 0;
+    for (uint32_t i = 0; i < SIM_CLIENTS; i++) {
+        if (client == SIM_NONE || client == i)
+            ledger->inboxes[agent].receivers[i].out = 0;
+    }
 }
 
 void sim_tap_reset(struct sim *sim)
@@ -99,11 +121,12 @@ void sim_tap_reset(struct sim *sim)
     sim_breaker_reset(sim);
     ledger->pending_count = 0;
     for (uint32_t i = 0; i < SIM_AGENTS; i++) {
-        ledger->inboxes[i].out = ledger->inboxes[i].number = 0; /* numbers may be given anew */
-        ledger->inboxes[i].attached = false;
+        ledger->inboxes[i].number = 0; /* numbers may be given anew */
+        memset(ledger->inboxes[i].receivers, 0, sizeof(ledger->inboxes[i].receivers));
     }
     for (uint32_t n = 0; n < ledger->stream_cap; n++)
-        ledger->streams[n].max_out = ledger->streams[n].conn_seq = 0;
+        ledger->streams[n].max_out = ledger->streams[n].conn_seq = ledger->streams[n].conn_attach =
+            0;
     ledger->said_count = ledger->said_next = 0;
     memset(ledger->producers, 0, sizeof(ledger->producers));
 }
@@ -112,9 +135,17 @@ void sim_tap_closed(struct sim *sim, uint32_t conn)
 {
     sim->ledger->producers[conn] = 0;
     for (uint32_t i = 0; i < SIM_AGENTS; i++) {
-        if (sim->ledger->inboxes[i].conn == conn)
-            sim->ledger->inboxes[i].attached = false;
+        for (uint32_t k = 0; k < SIM_CLIENTS; k++) {
+            if (sim->ledger->inboxes[i].receivers[k].conn == conn)
+                sim->ledger->inboxes[i].receivers[k].attached = false;
+        }
     }
+}
+
+/* The client behind a connection, as a receiver of this inbox. */
+static struct sim_receiver *receiver_on(struct sim *sim, struct sim_inbox *inbox, uint32_t conn)
+{
+    return &inbox->receivers[sim->conns[conn].client];
 }
 
 /* commits.c sees to what it is told itself. */
@@ -255,10 +286,13 @@ static void down_settled(struct sim *sim, uint32_t conn, const struct al_msg_don
 static void up_attach(struct sim *sim, uint32_t conn, const struct al_msg_attach *m)
 {
     uint32_t agent = m->request % 64;
+    struct sim_receiver *receiver;
 
     if (agent == 0 || agent > SIM_AGENTS)
         return;
-    sim->ledger->inboxes[agent - 1].asked_credit[conn] = m->credit;
+    receiver = receiver_on(sim, &sim->ledger->inboxes[agent - 1], conn);
+    receiver->asked_credit = m->credit;
+    receiver->asked_shared = m->flags & AL_ATTACH_SHARED;
 }
 
 static void up_frame(struct sim *sim, uint32_t conn, const struct al_frame *frame)
@@ -302,7 +336,7 @@ static void up_frame(struct sim *sim, uint32_t conn, const struct al_frame *fram
             sim_parts_up(sim, &m.part);
         break;
     case AL_MSG_GOODBYE:
-        sim->ledger->producers[conn] = 0;
+        sim_tap_closed(sim, conn);
         break;
     case AL_MSG_ATTACH:
         if (al_decode_attach(frame->body, &m.attach) == 0)
@@ -311,8 +345,8 @@ static void up_frame(struct sim *sim, uint32_t conn, const struct al_frame *fram
     case AL_MSG_CREDIT:
         if (al_decode_credit(frame->body, &m.credit) == 0) {
             inbox = inbox_of(sim, m.credit.agent);
-            if (inbox && inbox->attached && inbox->conn == conn)
-                inbox->credit = m.credit.credit;
+            if (inbox && receiver_on(sim, inbox, conn)->attached)
+                receiver_on(sim, inbox, conn)->credit = m.credit.credit;
         }
         break;
     default:
@@ -396,14 +430,44 @@ static void check_deliver(struct sim *sim, const struct al_msg_deliver *m,
                  (unsigned long long)m->seq, (unsigned long long)stream->conn_seq);
 }
 
+/* A stream comes to this receiver: nobody else who is there may have anything of it. */
+static void check_only(struct sim *sim, struct sim_stream *stream, uint32_t number,
+                       const struct sim_receiver *receiver)
+{
+    const struct sim_inbox *inbox = &sim->ledger->inboxes[stream->to];
+
+    if (stream->conn_attach == receiver->attach)
+        return;
+    for (uint32_t k = 0; k < SIM_CLIENTS && receiver->shared; k++) {
+        if (inbox->receivers[k].attached && inbox->receivers[k].attach == stream->conn_attach)
+            sim->tally.reached[SIM_REACHED_HANDED_ON]++;
+    }
+    stream->conn_attach = receiver->attach;
+    stream->conn_seq = 0;
+    for (uint64_t seq = 1; seq <= stream->max_out && seq < stream->slot_cap; seq++) {
+        struct sim_slot *slot = &stream->slots[seq];
+        const struct sim_receiver *holder = holder_of(sim, stream, slot);
+
+        if (slot->tap_generation != sim->ledger->tap_generation || !slot->out || slot->lease_void ||
+            slot->attach == receiver->attach)
+            continue;
+        if (holder && holder->attached)
+            sim_fail(sim, "stream %u is given to another receiver; client %u has %u:%llu of it",
+                     number, slot->holder, number, (unsigned long long)seq);
+        slot->out = false; /* whoever had it went, and the session has ended */
+        slot->lease_void = true;
+    }
+}
+
 static void down_deliver(struct sim *sim, uint32_t conn, const struct al_msg_deliver *m)
 {
     struct sim_inbox *inbox = inbox_of(sim, m->agent);
+    struct sim_receiver *receiver = inbox ? receiver_on(sim, inbox, conn) : NULL;
     struct sim_stream *stream;
     struct sim_slot *slot;
 
     sim_note(sim, "  node gives out %:%, lease #", m->stream, m->seq, m->lease);
-    if (!inbox || !inbox->attached || inbox->conn != conn) {
+    if (!receiver || !receiver->attached || receiver->conn != conn) {
         sim_fail(sim, "a delivery for agent number %u on connection %u, which does not receive it",
                  m->agent, conn);
         return;
@@ -414,20 +478,20 @@ static void down_deliver(struct sim *sim, uint32_t conn, const struct al_msg_del
     stream = sim_stream(sim, m->stream);
     if (!slot)
         return;
-    check_deliver(sim, m, slot);
-    sim_cancel_deliver(sim, m);
     if (!stream->known)
         stream->to = (uint32_t)(inbox - sim->ledger->inboxes);
     else if (&sim->ledger->inboxes[stream->to] != inbox)
         sim_fail(sim, "stream %u is delivered to the wrong agent", m->stream);
+    check_only(sim, stream, m->stream, receiver);
+    check_deliver(sim, m, slot);
+    sim_cancel_deliver(sim, m);
     stream->conn_seq = m->seq;
     if (slot->tap_generation == sim->ledger->tap_generation && slot->lease == m->lease) {
-        if (slot->lease_void || slot->attach == inbox->attaches)
+        if (slot->lease_void || slot->attach == receiver->attach)
             sim_fail(sim, "%u:%llu is given out twice under one lease", m->stream,
                      (unsigned long long)m->seq);
-        slot->attach = inbox->attaches; /* the receiver came back */
-        inbox->out += !slot->out;
-        slot->out = true;
+        slot->attach = receiver->attach; /* the receiver came back */
+        set_out(sim, stream, slot);
         return;
     }
     if (slot->tap_generation == sim->ledger->tap_generation && slot->out && !slot->lease_void)
@@ -444,7 +508,8 @@ static void down_deliver(struct sim *sim, uint32_t conn, const struct al_msg_del
                               .kept_ms = slot->kept_ms,
                               .pushed_out = slot->pushed_out,
                               .tap_generation = sim->ledger->tap_generation,
-                              .attach = inbox->attaches,
+                              .attach = receiver->attach,
+                              .holder = sim->conns[conn].client,
                               .lease = m->lease,
                               .given_ns = sim->mono_ns,
                               .lease_ns = m->lease_ms * AL_NS_PER_MS,
@@ -452,9 +517,9 @@ static void down_deliver(struct sim *sim, uint32_t conn, const struct al_msg_del
                               .pending = slot->pending};
     if (m->seq > stream->max_out)
         stream->max_out = m->seq;
-    if (++inbox->out > inbox->credit)
-        sim_fail(sim, "agent number %u has %u messages out; its credit is %u", m->agent, inbox->out,
-                 inbox->credit);
+    if (++receiver->out > receiver->credit)
+        sim_fail(sim, "agent number %u has %u messages out; the credit is %u", m->agent,
+                 receiver->out, receiver->credit);
 }
 
 static void down_acked(struct sim *sim, const struct al_msg_acked *m)
@@ -514,28 +579,30 @@ static void down_refused(struct sim *sim, const struct al_msg_settle_refused *m)
     }
     slot->pending = 0;
     if ((m->code == AL_E_OUT_OF_ORDER || m->code == AL_E_NOMEM) && !slot->lease_void &&
-        !slot->out) { /* as if it had not been asked */
-        slot->out = true;
-        sim->ledger->inboxes[stream->to].out++;
-    }
+        !slot->out) /* as if it had not been asked */
+        set_out(sim, stream, slot);
 }
 
 static void down_attached(struct sim *sim, uint32_t conn, const struct al_msg_attached *m)
 {
     uint32_t agent = m->request % 64;
+    struct sim_receiver *receiver;
     struct sim_inbox *inbox;
 
     if (agent == 0 || agent > SIM_AGENTS)
         return;
     inbox = &sim->ledger->inboxes[agent - 1];
+    receiver = receiver_on(sim, inbox, conn);
     /* When the session goes on, the leases hold and what is out is given out once more; but some
-     * may have run out meanwhile, unseen. */
-    clear_agent(sim, agent - 1, !m->resumed);
+     * may have run out meanwhile, unseen. Who shares the inbox touches nobody else's. */
+    clear_agent(sim, agent - 1, receiver->asked_shared ? sim->conns[conn].client : SIM_NONE,
+                !m->resumed);
     inbox->number = m->agent;
-    inbox->attached = true;
-    inbox->conn = conn;
-    inbox->attaches++;
-    inbox->credit = inbox->asked_credit[conn];
+    receiver->attached = true;
+    receiver->shared = receiver->asked_shared;
+    receiver->conn = conn;
+    receiver->attach = ++inbox->attaches;
+    receiver->credit = receiver->asked_credit;
 }
 
 static void down_frame(struct sim *sim, uint32_t conn, const struct al_frame *frame)
@@ -577,10 +644,10 @@ static void down_frame(struct sim *sim, uint32_t conn, const struct al_frame *fr
     } else if (frame->type == AL_MSG_DETACHED &&
                (r = al_decode_detached(frame->body, &m.detached)) == 0) {
         inbox = inbox_of(sim, m.detached.agent);
-        if (inbox && inbox->conn == conn) {
-            inbox->attached = false;
-            if (m.detached.code == AL_E_NOT_FOUND) /* otherwise the next ATTACHED decides */
-                clear_agent(sim, (uint32_t)(inbox - sim->ledger->inboxes), true);
+        if (inbox && receiver_on(sim, inbox, conn)->conn == conn) {
+            receiver_on(sim, inbox, conn)->attached = false;
+            if (m.detached.code == AL_E_NOT_FOUND) /* otherwise what comes next decides */
+                clear_agent(sim, (uint32_t)(inbox - sim->ledger->inboxes), SIM_NONE, true);
         }
     } else if (frame->type == AL_MSG_REPLY_PART &&
                (r = al_decode_reply_part(frame->body, &m.part)) == 0) {

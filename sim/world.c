@@ -252,6 +252,9 @@ void sim_profile_draw(struct sim *sim)
      * says nothing about commits. */
     p->committers = sim->seed % 4 == 1;
     p->historians = sim->seed % 4 == 3 || sim->seed % 8 == 4;
+    p->shared = sim->seed % 8 == 0;
+    if (p->shared) /* as many again, at most */
+        p->consumers = p->agents + (p->agents < 3 ? p->agents : 3);
     if (p->committers) {
         p->dedup_ttl_ms = 10ull * 365 * 24 * 3600 * 1000;
         p->dedup_max = 4096;

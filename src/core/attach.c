@@ -293,7 +293,8 @@ int ali_handle_attach(struct al_node *node, struct ali_conn *conn, const struct 
     attached.agent = ali_agent_at(node, ref)->d.id;
     attached.resumed = resumed;
     ALI_SEND(node, conn->number, attached, &attached);
-    ali_agent_dirty(node, ref);
+    if (!AL_PLANT(node, SHARED_STUCK) || !receiver->is_shared)
+        ali_agent_dirty(node, ref);
     return resumed ? ali_push_again(node, receiver) : 0;
 }
 

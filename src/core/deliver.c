@@ -208,6 +208,8 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
     const struct ali_agent *from = ali_agent_at(node, stream->d.from);
     const struct ali_agent *to = ali_agent_at(node, stream->d.to);
     const struct ali_push *push = ali_push_at(stream, index);
+    const struct ali_receiver *receiver = stream->v.flow->receiver;
+    uint32_t conn = receiver->conn;
     bool is_head = push->seq == stream->d.runs.first_seq;
     bool redriven = parcel->record->seq && parcel->record->seq != parcel->seq;
     bool seen = push->seq <= stream->v.flow->seen_seq || redriven;
@@ -226,10 +228,13 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
         .label = al_str_of(stream->d.label, stream->d.label_size),
         .envelope = parcel->record->envelope};
 
+    if (AL_PLANT(node, SHARED_SPLIT) && index && receiver->is_shared &&
+        receiver->next->conn != AL_REF_NONE)
+        conn = receiver->next->conn;
     if (deliver.prev_seq >= deliver.seq)
         ali_health_order(node);
     node->v.counters.redelivered += deliver.flags & AL_DELIVER_REDELIVERED;
-    put_deliver(node, stream->v.flow->receiver->conn, &deliver, parcel);
+    put_deliver(node, conn, &deliver, parcel);
 }
 
 /* Pushes the message under the stream's cursor. 0 or -AL_E_NOMEM. */
@@ -383,6 +388,8 @@ void ali_push_drop(struct al_node *node, ali_ref ref)
     struct ali_receiver *receiver = stream->v.flow->receiver;
 
     assert(stream->v.flow->pushed_count > 0);
+    if (AL_PLANT(node, SHARED_CREDIT) && receiver->is_shared && receiver->next->out)
+        receiver = receiver->next;
     receiver->out--;
     receiver->out_bytes -= ali_push_at(stream, 0)->bytes;
     node->v.leased--;

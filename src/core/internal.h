@@ -498,7 +498,8 @@ struct ali_out_sum ali_inbox_out(const struct ali_inbox *inbox);
 /* True if what is out belongs to a session before the receiver's present one, which kept its
  * leases: the present one must not get ahead of it. */
 bool ali_is_out_elsewhere(const struct ali_stream *stream);
-/* Nothing of the stream is out or on its way: any receiver may have what comes next. */
+/* If nothing of the stream is out or on its way, any receiver may have what comes next: the caller
+ * makes it ready. */
 void ali_stream_unbind(struct al_node *node, ali_ref stream);
 
 /* ---- attach.c ---------------------------------------------------------------------------- */

@@ -64,6 +64,9 @@
     X(WORKFLOW_DEAD_DONE, "workflow-dead-done", "a dead letter counts as processed in a workflow") \
     X(WORKFLOW_RESTARTS, "workflow-restarts", "snapshots leave a quiet workflow one number short") \
     X(WORKFLOW_REDRIVE_LOST, "workflow-redrive-lost", "a redriven message has lost its number")    \
+    X(SHARED_SPLIT, "shared-split", "a stream goes to whoever is next, though it is out already")  \
+    X(SHARED_STUCK, "shared-stuck", "who begins to share an inbox is not served what waits there") \
+    X(SHARED_CREDIT, "shared-credit", "what one that shares settles is credited to another one")   \
     X(KEY_FORGOTTEN, "key-forgotten", "snapshots garble idempotency keys")
 
 /* Number of the bit in al_node_config.plants. */

@@ -129,13 +129,10 @@ void ali_stream_unbind(struct al_node *node, ali_ref ref)
 {
     struct ali_flow *flow = ali_stream_at(node, ref)->v.flow;
     struct ali_receiver *receiver = flow->receiver;
-    bool was_ready = flow->is_ready;
 
     if (!receiver->is_shared || flow->reading || flow->again || flow->pushed_count)
         return;
     ali_stream_unready(node, ref);
     flow->receiver = &ali_agent_at(node, receiver->agent)->inbox->v.own;
-    if (was_ready)
-        ali_stream_ready(node, ref);
     ali_receiver_done(node, receiver);
 }
