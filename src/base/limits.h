@@ -28,7 +28,7 @@
 #define AL_CONNECTIONS_MAX       10000u
 #define AL_CHANNELS_PER_CONN_MAX 4096u
 #define AL_ATTACHES_PER_CONN_MAX 1024u
-#define AL_RECEIVERS_MAX         128u /* that share one inbox */
+#define AL_RECEIVERS_MAX         128u   /* that share one inbox */
 #define AL_PUBLISH_WINDOW        65536u /* messages without a receipt, per connection */
 #define AL_CREDIT_MAX            65536u /* messages pushed and not acknowledged, per agent */
 #define AL_WATCHES_PER_CONN_MAX  65536u /* ends awaited of messages that others sent */
@@ -90,12 +90,12 @@
 #define AL_REPLAY_ROWS_MAX     256u /* messages in one answer */
 
 /* Workflows: numbers of messages with a workflow id (requirement O6). */
-#define AL_WORKFLOW_ID_MAX      255u
-#define AL_WORKFLOWS_MAX        100000u /* on a node; then those used longest ago are forgotten */
-#define AL_WORKFLOW_TTL_MS      (24ull * 3600 * 1000) /* with nothing pending, since its last use */
-#define AL_WORKFLOW_BLOCKS_MAX  1000000u   /* 128 numbers each that are not all processed: 56 MB */
-#define AL_WORKFLOW_NUMBERS_MAX UINT32_MAX /* numbers of one workflow are below this */
-#define AL_WORKFLOW_ROWS_MAX    256u       /* workflows or ranges in one answer */
+#define AL_WORKFLOW_ID_MAX         255u
+#define AL_WORKFLOWS_DEFAULT       100000u /* on a node; then those used longest ago go */
+#define AL_WORKFLOW_TTL_DEFAULT_MS (24ull * 3600 * 1000) /* with nothing pending */
+#define AL_WORKFLOW_BLOCKS_DEFAULT 1000000u   /* 128 numbers each, not all processed: 56 MB */
+#define AL_WORKFLOW_NUMBERS_MAX    UINT32_MAX /* numbers of one workflow are below this */
+#define AL_WORKFLOW_ROWS_MAX       256u       /* workflows or ranges in one answer */
 
 /* Retry policy (requirement D1). */
 #define AL_RETRY_BASE_DEFAULT_MS  100u

@@ -18,8 +18,9 @@ void al_node_config_init(struct al_node_config *config, const struct al_alloc *a
         .dlq_max = AL_DLQ_MESSAGES_DEFAULT,
         .dlq_bytes = AL_DLQ_BYTES_DEFAULT,
         .gap_timeout_ms = AL_GAP_TIMEOUT_MS,
-        .workflows_max = AL_WORKFLOWS_MAX,
-        .workflow_ttl_ms = AL_WORKFLOW_TTL_MS,
+        .workflows_max = AL_WORKFLOWS_DEFAULT,
+        .workflow_blocks = AL_WORKFLOW_BLOCKS_DEFAULT,
+        .workflow_ttl_ms = AL_WORKFLOW_TTL_DEFAULT_MS,
         .inbox_max = AL_INBOX_MESSAGES_MAX,
         .policy = {.ack_timeout_ms = AL_ACK_TIMEOUT_DEFAULT_MS,
                    .retry_base_ms = AL_RETRY_BASE_DEFAULT_MS,
@@ -48,7 +49,7 @@ static bool config_is_valid(const struct al_node_config *config)
            config->retain.count <= AL_RETAIN_COUNT_MAX &&
            config->retain.bytes <= AL_RETAIN_BYTES_MAX && config->dlq_max >= 1 &&
            config->dlq_bytes >= 1 && config->gap_timeout_ms >= 1 && config->workflows_max >= 1 &&
-           config->inbox_max >= 1 && config->name.n <= 255;
+           config->workflow_blocks >= 1 && config->inbox_max >= 1 && config->name.n <= 255;
 }
 
 static void *counted_realloc(void *ctx, void *ptr, size_t old_size, size_t new_size)

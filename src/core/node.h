@@ -71,6 +71,7 @@ struct al_node_config {
     uint32_t gap_timeout_ms;  /* then a gap in what a client sends ends by its channel's policy */
     uint64_t inbox_max;       /* pending messages per agent */
     uint32_t workflows_max;   /* workflows whose messages are numbered */
+    uint32_t workflow_blocks; /* of 128 numbers that are not all processed, of all workflows */
     uint64_t workflow_ttl_ms; /* one that is not used for so long is forgotten */
     struct al_policy policy;
     struct al_breaker_policy breaker;

@@ -73,7 +73,7 @@ int ali_workflow_get(struct al_node *node, ali_ref from, const struct al_msg_env
     }
     workflow = ali_workflow_at(node, ref);
     if (workflow->d.allocated + AL_COMMIT_PARTS_MAX + 1 >= AL_WORKFLOW_NUMBERS_MAX ||
-        (node->flows.blocks >= AL_WORKFLOW_BLOCKS_MAX && ali_numbers_grow(workflow)))
+        (node->flows.blocks >= node->config.workflow_blocks && ali_numbers_grow(workflow)))
         return -AL_E_WORKFLOW_FULL;
     workflow->v.taken_ms = (uint32_t)ali_mono_ms(node);
     *ret_workflow = workflow->d.id;

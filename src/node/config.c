@@ -50,6 +50,9 @@ static const struct number limits[] = {
     WIDE("dedup_ttl_ms", dedup_ttl_ms, 1000, AL_TTL_MAX_MS),
     WIDE("records", records, RING_MIN, 100 * AL_RECORDS_DEFAULT),
     WIDE("records_ttl_ms", records_ttl_ms, 1000, AL_TTL_MAX_MS),
+    WIDE("workflows", workflows, 1, 100 * AL_WORKFLOWS_DEFAULT),
+    WIDE("workflow_blocks", workflow_blocks, 1, 100 * AL_WORKFLOW_BLOCKS_DEFAULT),
+    WIDE("workflow_ttl_ms", workflow_ttl_ms, 1000, AL_TTL_MAX_MS),
     {0}};
 
 static const struct number journal[] = {
@@ -442,6 +445,9 @@ void al_config_init(struct al_config *config)
         .dedup_ttl_ms = AL_DEDUP_TTL_DEFAULT_MS,
         .records = AL_RECORDS_DEFAULT,
         .records_ttl_ms = AL_RECORDS_TTL_DEFAULT_MS,
+        .workflows = AL_WORKFLOWS_DEFAULT,
+        .workflow_blocks = AL_WORKFLOW_BLOCKS_DEFAULT,
+        .workflow_ttl_ms = AL_WORKFLOW_TTL_DEFAULT_MS,
         .retry = {.ack_timeout_ms = AL_ACK_TIMEOUT_DEFAULT_MS,
                   .retry_base_ms = AL_RETRY_BASE_DEFAULT_MS,
                   .retry_factor = AL_RETRY_FACTOR_DEFAULT,
@@ -507,6 +513,9 @@ void al_config_apply(const struct al_config *config, struct al_runner_config *ru
     node->dedup_ttl_ms = config->dedup_ttl_ms;
     node->records_max = (uint32_t)config->records;
     node->records_ttl_ms = config->records_ttl_ms;
+    node->workflows_max = (uint32_t)config->workflows;
+    node->workflow_blocks = (uint32_t)config->workflow_blocks;
+    node->workflow_ttl_ms = config->workflow_ttl_ms;
     node->policy = config->retry;
     node->breaker = config->breaker;
     node->retain = config->retain;

@@ -20,6 +20,7 @@ struct al_config {
     const char *log_level;
     uint64_t payload_bytes, connections, inbox_messages, dead_letters, dead_letter_bytes;
     uint64_t dedup_keys, dedup_ttl_ms, records, records_ttl_ms;
+    uint64_t workflows, workflow_blocks, workflow_ttl_ms;
     uint64_t segment_bytes, first_segment_bytes, reserve_bytes; /* 0: the store's default */
     struct al_policy retry;
     struct al_breaker_policy breaker;

@@ -11,7 +11,7 @@ import pytest
 
 import agentlink as al
 from agentlink import Agent, Connection
-from node import NodeFailed, program
+from node import ROOT, NodeFailed, program
 
 
 def run(*args, timeout=20, **values):
@@ -123,6 +123,40 @@ def test_file_in_the_place_of_the_socket_is_kept(make_node):
 def test_usage_errors(args, tmp_path):
     done = run("--data", tmp_path / "d", *args)
     assert done.returncode == 2 and done.stdout == "" and done.stderr.strip(), done
+
+
+def test_the_file_of_the_document_is_accepted(make_node):
+    page = (ROOT / "docs/configuration.md").read_text()
+    node = make_node(config=re.search(r"^```json\n(.*?)^```", page, re.M | re.S).group(1))
+    with Connection(node.socket) as c:
+        assert c.welcome["node"] == "node-1"
+
+
+def test_limits_of_workflows(make_node):
+    node = make_node(config='{"limits": {"workflows": 1}}')
+
+    def send(workflow):
+        return subprocess.run(
+            [program("agentlink"), "--node", "unix:" + node.socket, "send", "--as", "a", "--to",
+             "b", "--workflow-id", workflow, "--data", "x"], capture_output=True, text=True,
+            timeout=20, check=False)
+    with Connection(node.socket) as c:
+        c.add("b")
+    assert send("one").returncode == 0
+    full = send("two")
+    assert full.returncode != 0 and "no room for another number" in full.stderr, full
+    node.stop()
+    (node.home / "node.conf").write_text('{"limits": {"workflows": 2}}')
+    node.start()
+    assert send("two").returncode == 0 and send("three").returncode != 0
+
+
+@pytest.mark.parametrize("key,value", [("workflows", 0), ("workflow_blocks", 100000001),
+                                       ("workflow_ttl_ms", 999)])
+def test_a_limit_out_of_range_is_named(key, value, tmp_path):
+    (tmp_path / "conf").write_text('{"limits": {"%s": %d}}' % (key, value))
+    done = run("--data", tmp_path / "d", "--config", tmp_path / "conf")
+    assert done.returncode == 2 and f"limits.{key}" in done.stderr and str(value) in done.stderr
 
 
 def test_refusal_says_what_and_says_it_once(tmp_path):

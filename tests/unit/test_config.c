@@ -28,7 +28,8 @@ static void everything_can_be_said(void **state)
               "\"limits\": {\"payload_bytes\": 4096, \"connections\": 7, \"inbox_messages\": 8,"
               "  \"dead_letters\": 9, \"dead_letter_bytes\": 10, \"dedup_keys\": 17, "
               "\"dedup_ttl_ms\": 1000,"
-              "  \"records\": 18, \"records_ttl_ms\": 2000},"
+              "  \"records\": 18, \"records_ttl_ms\": 2000,"
+              "  \"workflows\": 19, \"workflow_blocks\": 20, \"workflow_ttl_ms\": 3000},"
               "\"journal\": {\"segment_bytes\": 1048576, \"first_segment_bytes\": 65536,"
               "  \"reserve_bytes\": 1048576},"
               "\"kinds\": {\"job.slow\": {\"ack_timeout_ms\": 60000, \"title\": \"Slow\","
@@ -53,6 +54,9 @@ static void everything_can_be_said(void **state)
     assert_int_equal(runner.node.dedup_ttl_ms, 1000);
     assert_int_equal(runner.node.records_max, 18);
     assert_int_equal(runner.node.records_ttl_ms, 2000);
+    assert_int_equal(runner.node.workflows_max, 19);
+    assert_int_equal(runner.node.workflow_blocks, 20);
+    assert_int_equal(runner.node.workflow_ttl_ms, 3000);
     assert_int_equal(runner.store.segment_bytes, 1048576);
     assert_int_equal(runner.store.first_segment_bytes, 65536);
     assert_int_equal(runner.store.reserve_bytes, 1048576);
@@ -86,6 +90,9 @@ static void empty_is_default(void **state)
     assert_int_equal(parse(&config, "{}"), 0);
     al_config_apply(&config, &runner);
     assert_int_equal(runner.node.payload_max, AL_PAYLOAD_DEFAULT_MAX);
+    assert_int_equal(runner.node.workflows_max, AL_WORKFLOWS_DEFAULT);
+    assert_int_equal(runner.node.workflow_blocks, AL_WORKFLOW_BLOCKS_DEFAULT);
+    assert_int_equal(runner.node.workflow_ttl_ms, AL_WORKFLOW_TTL_DEFAULT_MS);
     assert_int_equal(runner.node.policy.retry_max, AL_RETRY_COUNT_DEFAULT);
     assert_int_equal(runner.store.segment_bytes, 0);
     assert_null(config.data);
@@ -105,7 +112,9 @@ static void the_least_of_everything_makes_a_node(void **state)
                            "{\"limits\": {\"payload_bytes\": 1024, \"connections\": 1,"
                            "  \"inbox_messages\": 1, \"dead_letters\": 1, \"dead_letter_bytes\": 1,"
                            "  \"dedup_keys\": 16, \"dedup_ttl_ms\": 1000,"
-                           "  \"records\": 16, \"records_ttl_ms\": 1000},"
+                           "  \"records\": 16, \"records_ttl_ms\": 1000,"
+                           "  \"workflows\": 1, \"workflow_blocks\": 1,"
+                           "  \"workflow_ttl_ms\": 1000},"
                            "\"retry\": {\"ack_timeout_ms\": 1, \"base_ms\": 1,"
                            "  \"factor\": 1, \"cap_ms\": 1, \"max\": 0}}"),
                      0);
@@ -132,6 +141,9 @@ static void mistakes_are_named(void **state)
         {"{\n  \"name\": \"a\",\n  oops\n}", {"line 3", "oops"}},
         {"{\"name\": \"a\", \"name\": \"b\"}", {"duplicate", "name"}},
         {"{} trailing", {"line 1"}},
+        {"{\"limits\": {\"workflows\": 0}}", {"limits.workflows", "0", "10000000"}},
+        {"{\"limits\": {\"workflow_blocks\": 100000001}}", {"workflow_blocks", "100000000"}},
+        {"{\"limits\": {\"workflow_ttl_ms\": 999}}", {"limits.workflow_ttl_ms", "1000"}},
         {"{\"colour\": 1}", {"unknown key colour"}},
         {"{\"limits\": {\"payload_byte\": 1}}", {"unknown key limits.payload_byte"}},
         {"{\"limits\": 5}", {"limits", "whole number", "object"}},

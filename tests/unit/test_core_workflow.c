@@ -22,15 +22,26 @@ static void connect(struct driver *d)
     driver_forget(d);
 }
 
-static void begin(struct driver *d)
+static void two_blocks(struct al_node_config *config)
 {
-    driver_init(d, tune);
+    tune(config);
+    config->workflow_blocks = 2;
+}
+
+static void begin_with(struct driver *d, void (*how)(struct al_node_config *config))
+{
+    driver_init(d, how);
     driver_open(d, 1, 1000, 2);
     driver_attach(d, 1, "b", 10);
     driver_open(d, 0, 1000, 1);
     driver_channel(d, 0, "a", "b");
     d->mute_health = true;
     driver_forget(d);
+}
+
+static void begin(struct driver *d)
+{
+    begin_with(d, tune);
 }
 
 static void end(struct driver *d)
@@ -47,6 +58,14 @@ static void publish(struct driver *d, struct driver_message m)
 {
     m.text = m.text ? m.text : "x";
     driver_put_publish(d, &m);
+    driver_send(d, 0);
+}
+
+static void resume(struct driver *d, uint64_t pseq)
+{
+    struct al_msg_channel_resume m = {.channel = 1, .first_pseq = pseq};
+
+    assert_int_equal(al_put_channel_resume(&d->in, &m), 0);
     driver_send(d, 0);
 }
 
@@ -311,6 +330,31 @@ static void test_the_one_used_longest_ago_is_forgotten(void **state)
     end(&d);
 }
 
+/* Memory is for so many blocks of 128 numbers that are not all processed; a processed one goes. */
+static void test_numbers_are_bounded_in_blocks(void **state)
+{
+    struct driver d;
+
+    (void)state;
+    begin_with(&d, two_blocks);
+    for (uint64_t i = 1; i <= 128; i++)
+        publish(&d, (struct driver_message){.pseq = i, .workflow = "one"});
+    publish(&d, (struct driver_message){.pseq = 129, .workflow = "one"}); /* the second block */
+    publish(&d, (struct driver_message){.pseq = 130, .workflow = "one"});
+    driver_forget(&d);
+    publish(&d, (struct driver_message){.pseq = 131, .workflow = "two"}); /* the third */
+    driver_expect(&d, "0: REFUSED 131 WORKFLOW_FULL\n");
+    driver_forget(&d);
+    for (uint64_t i = 1; i <= 128; i++)
+        driver_ack(&d, 1, 1, i);
+    driver_forget(&d);
+    resume(&d, 131);
+    publish(&d, (struct driver_message){.pseq = 131, .workflow = "two"});
+    driver_expect(&d, "0: CHANNEL_READY stream 1 last 130\n"
+                      "1: DELIVER 1:131 after 130 attempt 1 'x' #1\n0: RECEIPT 131 x1 -> 1:131\n");
+    end(&d);
+}
+
 static void test_what_is_not_used_is_forgotten_in_time(void **state)
 {
     struct driver d;
@@ -483,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_a_removed_agent_takes_its_numbers_along),
         cmocka_unit_test(test_the_namespace_is_the_senders),
         cmocka_unit_test(test_the_one_used_longest_ago_is_forgotten),
+        cmocka_unit_test(test_numbers_are_bounded_in_blocks),
         cmocka_unit_test(test_what_is_not_used_is_forgotten_in_time),
         cmocka_unit_test(test_an_id_that_is_too_long_is_refused),
         cmocka_unit_test(test_the_states_of_numbers_are_those_of_a_model),
