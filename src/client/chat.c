@@ -352,7 +352,7 @@ int al_chat_run(struct al_chat *chat, int timeout_ms)
 {
     uint64_t deadline = ali_deadline_ns(timeout_ms);
     struct al_delivery *held = NULL;
-    int r = attach(chat);
+    int r = 0;
 
     while (r == 0 && !chat->fold.state.closed) {
         uint64_t now = al_clock_mono_ns();
@@ -363,7 +363,9 @@ int al_chat_run(struct al_chat *chat, int timeout_ms)
             return ali_client_fail(-AL_E_TIMEOUT, "the conversation '%s' was not closed in time",
                                    chat->fold.chat);
         }
-        r = al_chat_handle(chat, NULL);
+        r = attach(chat);
+        if (r == 0)
+            r = al_chat_handle(chat, NULL);
         if (r == 0 && !chat->fold.state.closed)
             r = run_once(chat, (int)(left_ms < WAIT_MS ? left_ms : WAIT_MS), &held);
         if (passes(r))

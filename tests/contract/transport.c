@@ -164,7 +164,7 @@ struct al_delivery *receive(struct al_client *client)
 {
     struct al_delivery *delivery;
 
-    ok(al_receive(client, 5000, &delivery));
+    ok(al_receive(client, 20000, &delivery));
     return delivery;
 }
 

@@ -51,7 +51,7 @@ struct al_message text_message(const char *from, const char *to, const char *tex
 /* Sends it and returns the receipt. */
 struct al_receipt send_text(struct al_client *client, const char *from, const char *to,
                             const char *text);
-/* The next message; fails the test if none comes in five seconds. */
+/* The next message; fails the test if none comes in twenty seconds. */
 struct al_delivery *receive(struct al_client *client);
 /* Fails the test unless the payload is this text. */
 void assert_text(const struct al_delivery *delivery, const char *text);

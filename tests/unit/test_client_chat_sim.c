@@ -623,7 +623,7 @@ int al_group_post(struct al_client *client, const char *group, const struct al_m
 int al_attach(struct al_client *client, const char *agent, const struct al_attach_options *options)
 {
     (void)agent, (void)options;
-    return program_of(client)->killed ? -AL_E_CANCELLED : 0;
+    return enter(program_of(client));
 }
 
 int al_client_flush(struct al_client *client, int timeout_ms)
