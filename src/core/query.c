@@ -294,16 +294,18 @@ static void answer_end(struct al_node *node, const struct ali_conn *conn,
 }
 
 /* The record says it all: neither the stream nor the key need to be there any more. */
-static void answer_key(struct al_node *node, const struct ali_conn *conn,
-                       const struct ali_read *read, const struct al_event *event)
+static void answer_key(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
+                       const struct al_event *event)
 {
     struct ali_rec_ack ack;
     struct al_str payload;
     struct al_msg_end end = {.message_id = read->id, .stream = read->stream, .seq = read->seq};
 
     if (event->record_count != 1 || ali_unwrap(&event->records[0], ALI_REC_ACK, &payload) < 0 ||
-        ali_decode_rec_ack(payload, &ack) < 0)
+        ali_decode_rec_ack(payload, &ack) < 0) {
+        ali_send_error(node, conn, AL_MSG_END_WATCH, read->stream, -AL_E_DAMAGED);
         return;
+    }
     end.state = ack.status == AL_STATUS_PARTIAL ? AL_STATE_PARTIAL : AL_STATE_DELIVERED;
     end.attempts = ack.attempts;
     end.end_ms = ack.wall_ms;

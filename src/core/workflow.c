@@ -132,8 +132,8 @@ static ali_ref find_tag(const struct al_node *node, ali_ref stream, uint64_t key
 
 /* ---- the runs of a stream ---------------------------------------------------------------- */
 
-/* Those that are not over; NULL: none. */
-static struct ali_number_run *runs_of(const struct ali_numbering *numbering, uint32_t *ret_count)
+struct ali_number_run *ali_numbering_runs(const struct ali_numbering *numbering,
+                                          uint32_t *ret_count)
 {
     *ret_count = (uint32_t)(numbering->d.runs.size / RUN) - numbering->d.first;
     if (!*ret_count)
@@ -145,7 +145,7 @@ static struct ali_number_run *runs_of(const struct ali_numbering *numbering, uin
 static struct ali_number_run *find_run(const struct ali_numbering *numbering, uint64_t seq)
 {
     uint32_t low = 0, high;
-    struct ali_number_run *runs = runs_of(numbering, &high);
+    struct ali_number_run *runs = ali_numbering_runs(numbering, &high);
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -197,7 +197,7 @@ static void push_run(struct al_node *node, ali_ref stream_ref, struct ali_number
     }
     numbering = numbering_at(node, stream->d.numbering);
     ali_touch(node, ALI_PART_NUMBERING, stream->d.numbering, &numbering->object);
-    last = runs_of(numbering, &count);
+    last = ali_numbering_runs(numbering, &count);
     if (count)
         last += count - 1;
     if (count && last->workflow == run.workflow && last->seq + last->count == run.seq &&
@@ -214,7 +214,7 @@ void ali_numbering_drop(struct al_node *node, ali_ref stream_ref)
     struct ali_numbering *numbering = numbering_at(node, stream->d.numbering);
     uint64_t first_seq = stream->d.runs.first_seq;
     uint32_t count;
-    struct ali_number_run *run = runs_of(numbering, &count);
+    struct ali_number_run *run = ali_numbering_runs(numbering, &count);
 
     if (!count || run->seq >= first_seq)
         return;
@@ -389,7 +389,7 @@ void ali_numbering_remove(struct al_node *node, ali_ref stream_ref)
         return;
     numbering = numbering_at(node, stream->d.numbering);
     ali_touch(node, ALI_PART_NUMBERING, stream->d.numbering, &numbering->object);
-    for (run = runs_of(numbering, &count); count; run++, count--) {
+    for (run = ali_numbering_runs(numbering, &count); count; run++, count--) {
         ali_ref ref = ali_find_workflow(node, run->workflow);
 
         for (uint32_t i = 0; ref != AL_REF_NONE && i < run->count; i++)

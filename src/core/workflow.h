@@ -157,6 +157,9 @@ void ali_number_tag_add(struct al_node *node, ali_ref stream, uint64_t key, uint
                         uint32_t number);
 /* A scheduled message (stream AL_REF_NONE) or a dead letter goes for good. */
 void ali_number_tag_drop(struct al_node *node, ali_ref stream, uint64_t key);
+/* The runs of a stream that are not over, *ret_count of them; NULL: none. */
+struct ali_number_run *ali_numbering_runs(const struct ali_numbering *numbering,
+                                          uint32_t *ret_count);
 /* The stream goes: what was pending counts as cancelled. */
 void ali_numbering_remove(struct al_node *node, ali_ref stream);
 

@@ -113,18 +113,15 @@ int ali_workflow_load(struct al_node *node, const struct ali_item_workflow *item
 int ali_numbering_put(const struct al_node *node, const struct ali_numbering *numbering,
                       struct al_buf *out)
 {
-    const struct ali_number_run *all =
-        (const struct ali_number_run *)(const void *)numbering->d.runs.data;
-    uint32_t count = (uint32_t)(numbering->d.runs.size / RUN) - numbering->d.first;
+    uint32_t count;
+    const struct ali_number_run *run = ali_numbering_runs(numbering, &count);
     struct ali_item_numbering item = {.stream = ali_stream_at(node, numbering->d.stream)->d.id};
     struct al_buf runs;
     int r;
 
     al_buf_init(&runs, &node->alloc);
     r = al_buf_reserve(&runs, (size_t)count * RUN);
-    for (uint32_t i = 0; r == 0 && i < count; i++) {
-        const struct ali_number_run *run = &all[numbering->d.first + i];
-
+    for (uint32_t i = 0; r == 0 && i < count; i++, run++) {
         al_put64(runs.data + runs.size, run->seq);
         al_put64(runs.data + runs.size + 8, run->workflow);
         al_put32(runs.data + runs.size + 16, run->number);

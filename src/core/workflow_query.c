@@ -56,45 +56,36 @@ int ali_handle_workflow_get(struct al_node *node, struct ali_conn *conn,
     return 0;
 }
 
-/* The workflows with the smallest numbers behind `after` in that namespace, in that order. */
-static uint32_t next_workflows(const struct al_node *node, const struct al_msg_workflow_list *m,
-                               uint32_t limit, const struct ali_workflow **list)
+/* ---- the list ---------------------------------------------------------------------------- */
+
+static bool by_number(const struct al_node *node, ali_ref a, ali_ref b)
 {
-    uint32_t count = 0;
+    return ali_workflow_at(node, a)->d.id <= ali_workflow_at(node, b)->d.id;
+}
 
-    for (ali_ref ref = 0; ref < node->flows.list.end; ref++) {
-        const struct ali_workflow *workflow = ali_workflow_at(node, ref);
-        uint32_t at = count;
-
-        if (!al_pool_has(&node->flows.list, ref) || workflow->d.id <= m->after ||
-            (count == limit && workflow->d.id > list[count - 1]->d.id) ||
-            (m->space.n &&
-             !al_str_eq(al_str_of(workflow->d.name, workflow->d.space_size), m->space)))
-            continue;
-        if (count == limit)
-            at--;
-        else
-            count++;
-        for (; at > 0 && list[at - 1]->d.id > workflow->d.id; at--)
-            list[at] = list[at - 1];
-        list[at] = workflow;
-    }
-    return count;
+static bool is_wanted(const struct ali_workflow *workflow, const struct al_msg_workflow_list *m)
+{
+    return workflow->d.id > m->after &&
+           (!m->space.n ||
+            al_str_eq(al_str_of(workflow->d.name, workflow->d.space_size), m->space));
 }
 
 int ali_handle_workflow_list(struct al_node *node, struct ali_conn *conn,
                              const struct al_msg_workflow_list *m)
 {
-    const struct ali_workflow *list[AL_WORKFLOW_ROWS_MAX];
     uint32_t limit = m->limit && m->limit < AL_WORKFLOW_ROWS_MAX ? m->limit : AL_WORKFLOW_ROWS_MAX;
-    uint32_t count;
+    struct ali_page page;
     int r = ali_acks_flush(node);
 
     if (r < 0)
         return r;
-    count = next_workflows(node, m, limit, list);
-    for (uint32_t i = 0; i < count; i++)
-        send_row(node, conn, m->request, list[i]);
-    ali_send_done(node, conn, m->request, 0, count);
+    ali_page_init(&page, limit, by_number);
+    for (ali_ref ref = 0; ref < node->flows.list.end; ref++)
+        if (al_pool_has(&node->flows.list, ref) && is_wanted(ali_workflow_at(node, ref), m))
+            ali_page_offer(node, &page, ref);
+    ali_page_sort(node, &page);
+    for (uint32_t i = 0; i < page.count; i++)
+        send_row(node, conn, m->request, ali_workflow_at(node, page.refs[i]));
+    ali_send_done(node, conn, m->request, 0, page.count);
     return 0;
 }

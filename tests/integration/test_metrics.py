@@ -1,8 +1,10 @@
 """agentlink metrics and agentlink kinds against a real node."""
 import json
 import re
+import struct
 import subprocess
 
+from agentlink import Connection, encode_body
 from node import ROOT, program
 from test_cli import REFUSED, Cli, al, environment  # noqa: F401  (al is a fixture)
 
@@ -72,6 +74,34 @@ def test_what_only_some_nodes_count(al):  # noqa: F811
                         ("commits_repeated", "commits_repeated_total"),
                         ("commits_refused", "commits_refused_total")):
         assert total[field] == values["agentlink_" + name] == 0
+
+
+def test_what_should_not_happen_is_counted(al, node):  # noqa: F811
+    """A part under a lease that is void, a commit that is said twice, one that cannot be done."""
+    with Connection(node.socket) as c:
+        commit = dict(producer=c.producer()["producer"], epoch=1, cseq=1, agent="bob")
+        change = encode_body("COMMIT_KV", dict(action=1, key="k", value=b"v"))
+        commit["changes"] = struct.pack("<I", len(change)) + change
+        for duplicate in (0, 1):
+            c.send("COMMIT", request=c.request(), **commit)
+            answer = c.expect("COMMITTED")
+            assert (answer["code"], answer["duplicate"]) == (0, duplicate)
+        c.send("COMMIT", request=c.request(), **dict(commit, cseq=3))
+        assert c.expect("COMMITTED")["code"]
+        al.send("bob", "--data", "x")
+        c.attach("bob")
+        d = c.expect("DELIVER")
+        values = dict(agent=d["agent"], stream=d["stream"], seq=d["seq"], lease=d["lease"] + 1)
+        c.send("PART", part=1, data=b"late", attempt=d["lease"] + 1, **values)
+        c.expect("SETTLE_REFUSED")
+    text = al("metrics").stdout.decode()
+    assert re.search(r"commits repeated +1", text) and re.search(r"parts refused +1", text), text
+    total = al.json("metrics")[0]
+    values = exposition(al("metrics", "--prometheus").stdout.decode())
+    for field, name in (("commits", "commits_total"), ("parts_refused", "reply_parts_refused_total"),
+                        ("commits_repeated", "commits_repeated_total"),
+                        ("commits_refused", "commits_refused_total")):
+        assert total[field] == values["agentlink_" + name] == 1
 
 
 def test_json_has_the_histogram(al):  # noqa: F811

@@ -1,4 +1,5 @@
 /* test_core_keys.c - what an idempotency key holds once its message has ended, and who waits. */
+#include "core/records.h"
 #include "core_driver.h"
 #include "support.h"
 
@@ -97,6 +98,26 @@ static void test_the_answer_lives_as_long_as_the_key(void **state)
     send_keyed(&d, 2, 1, 91, "k");
     driver_expect(&d, "2: RECEIPT 1 x1 -> 1:1 duplicate\n"
                       "2: END 1:1 state 4 attempts 1 '' 'forty-two'\n");
+    end(&d);
+}
+
+/* Who waits is told so when what should be the answer is something else. */
+static void test_an_answer_that_is_none_is_an_error(void **state)
+{
+    struct driver d;
+    size_t acked;
+
+    (void)state;
+    begin(&d);
+    send_keyed(&d, 0, 1, 1, "k");
+    answer(&d, 1, 1, 1, "forty-two");
+    acked = d.record_count - 1;
+    assert_int_equal(d.journal[acked].type, ALI_REC_ACK);
+    come_again(&d, 2);
+    d.journal[acked].type = ALI_REC_FORGET;
+    send_keyed(&d, 2, 1, 90, "k");
+    driver_expect(&d, "2: RECEIPT 1 x1 -> 1:1 duplicate\n2: ERROR DAMAGED about END_WATCH\n");
+    d.journal[acked].type = ALI_REC_ACK;
     end(&d);
 }
 
@@ -235,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_answer_lives_as_long_as_the_key),
+        cmocka_unit_test(test_an_answer_that_is_none_is_an_error),
         cmocka_unit_test(test_a_duplicate_waits_for_the_first),
         cmocka_unit_test(test_the_sender_is_told_once),
         cmocka_unit_test(test_a_redriven_message_takes_its_key_along),
