@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GATHER_MAX   8192u /* records of one segment, or of one read */
-#define IDLE_SEAL_NS (100 * AL_NS_PER_MS)
+#define GATHER_MAX     8192u        /* records of one segment, or of one read */
+#define EXPECTED_BYTES (512u << 10) /* by the snapshot none to three times as much is expected */
+#define IDLE_SEAL_NS   (100 * AL_NS_PER_MS)
 
 static bool is_current(const struct sim *sim, uint32_t generation)
 {
@@ -277,8 +278,10 @@ static void commit_snapshot(struct sim *sim, uint32_t who, uint32_t generation)
         return;
     if (r == -AL_E_BUSY)
         sim_after(sim, sim_delay(sim, 3000), commit_snapshot, 0, generation);
-    else if (r == 0)
+    else if (r == 0) {
         sim_note(sim, "snapshot at % is on disk", d->snapshot_lsn, 0, 0);
+        al_store_expect(d->store, d->snapshot_lsn % 4 * (uint64_t)EXPECTED_BYTES);
+    }
     sim_driver_pump(sim);
 }
 

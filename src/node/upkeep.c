@@ -158,6 +158,14 @@ static void snapshot_commit(struct al_runner *runner)
     ali_worker_post(runner, job);
 }
 
+/* Bytes of journal until the next snapshot. */
+static uint64_t snapshot_every(const struct ali_upkeep *up)
+{
+    uint64_t every = SNAPSHOT_EVERY_SIZES * up->last_snapshot_bytes;
+
+    return every > SNAPSHOT_EVERY_BYTES ? every : SNAPSHOT_EVERY_BYTES;
+}
+
 /* On a full disk room is only made by snapshots: two of them behind what was acknowledged. */
 static bool wants_room(const struct al_runner *runner)
 {
@@ -167,7 +175,6 @@ static bool wants_room(const struct al_runner *runner)
 static void snapshot_consider(struct al_runner *runner, uint64_t now_ns)
 {
     struct ali_upkeep *up = &runner->upkeep;
-    uint64_t every = SNAPSHOT_EVERY_SIZES * up->last_snapshot_bytes;
 
     if (up->snapshot != ALI_SNAP_NONE || now_ns < up->snapshot_retry_ns || runner->stopping)
         return;
@@ -175,7 +182,7 @@ static void snapshot_consider(struct al_runner *runner, uint64_t now_ns)
         up->snapshot_full_ns = now_ns + SNAPSHOT_FULL_NS;
         ali_upkeep_snapshot(runner, 0);
     } else {
-        ali_upkeep_snapshot(runner, every > SNAPSHOT_EVERY_BYTES ? every : SNAPSHOT_EVERY_BYTES);
+        ali_upkeep_snapshot(runner, snapshot_every(up));
     }
 }
 
@@ -209,6 +216,11 @@ static void snapshot_committed(struct al_runner *runner, struct ali_job *job)
     }
     up->snapshot = ALI_SNAP_NONE;
     up->last_snapshot_bytes = up->snapshot_bytes;
+    /* A segment is released when it lies below two snapshots. */
+    if (snapshot_every(up) > SNAPSHOT_EVERY_BYTES)
+        al_store_expect(runner->store, 2 * snapshot_every(up));
+    else
+        al_store_expect(runner->store, 0);
     up->committed_lsn[1] = up->committed_lsn[0];
     up->committed_lsn[0] = up->snapshot_lsn;
     up->sift = true;

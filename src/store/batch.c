@@ -276,6 +276,8 @@ struct al_batch *al_store_take(struct al_store *store, bool seal)
     } else if (seal && store->carried < store->durable) {
         batch = take_seal(store);
     }
+    if (batch && batch->count)
+        atomic_store_explicit(&store->is_quiet, false, memory_order_relaxed);
     store->out = batch;
     return batch;
 }
@@ -291,6 +293,10 @@ void al_store_done(struct al_store *store, struct al_batch *batch, uint64_t *ret
         ali_unlock(store);
         batch->next = store->spare;
         store->spare = batch;
+    } else {
+        atomic_store_explicit(&store->is_quiet, true, memory_order_relaxed);
+        if (store->free_ahead)
+            atomic_store(&store->maintain_due, true);
     }
     store->out = NULL;
     *ret_lsn = store->durable;

@@ -28,7 +28,9 @@
 #define ALI_WATCH_BYTES     (128u << 10) /* appended between two looks at the space */
 #define ALI_ZERO_SLICE      (1u << 20)   /* maintain writes this much at once */
 #define ALI_FREE_MAX        32u /* prepared segments kept at most: 1 GiB of the default size */
-#define ALI_INDEX_IS_BATCH  0x80000000u
+/* Segments that must fit on the disk besides what is prepared while nothing is written. */
+#define ALI_AHEAD_ROOM     ALI_FREE_MAX
+#define ALI_INDEX_IS_BATCH 0x80000000u
 
 /* ---- batches ---------------------------------------------------------------------------- */
 
@@ -177,6 +179,7 @@ struct al_store {
     struct ali_free free_list[ALI_FREE_MAX];
     size_t free_count;
     size_t free_target;        /* prepared ahead by zeroing */
+    size_t free_ahead;         /* as well while nothing is written: al_store_expect */
     size_t free_stock;         /* kept of what is released: begun between the last two snapshots */
     uint64_t snapshot_segment; /* next_segment_id of the newest snapshot, 0: none */
     uint64_t durable_shared;   /* `flushed` for the worker */
@@ -195,6 +198,7 @@ struct al_store {
     uint64_t generation;
 
     atomic_bool maintain_due;
+    atomic_bool is_quiet; /* nothing has been written since the last seal */
     atomic_bool has_space;
 };
 

@@ -2,9 +2,11 @@
  *
  * Called by a worker in slices. Prepared files make a flush twice as fast (the file system has
  * nothing to allocate); a recycled file needs no zeroing, because its old frames carry another
- * salt. On a full disk prepared files are given back, or they would keep it full for ever. The
- * order is always: what makes a file unnecessary is durable first (snapshots), then it is
- * renamed, the directory is flushed, and only then it may be overwritten. */
+ * salt. What a long time without released segments will need is prepared while nothing is written
+ * (al_store_expect), and left where it is when writing begins. On a full disk prepared files are
+ * given back, or they would keep it full for ever. The order is always: what makes a file
+ * unnecessary is durable first (snapshots), then it is renamed, the directory is flushed, and only
+ * then it may be overwritten. */
 #include "store/internal.h"
 
 void ali_space_sample(struct al_store *store)
@@ -46,6 +48,8 @@ static bool wants_stock(const struct al_store *store)
 {
     size_t between = store->free_stock > 2 ? store->free_stock : 2;
 
+    if (between < store->free_ahead) /* or they would be zeroed again in the next quiet time */
+        between = store->free_ahead;
     return store->free_count < store->free_target + between &&
            store->free_count < ALI_FREE_MAX - 1 && !wants_less(store);
 }
@@ -134,15 +138,34 @@ static int give_back_one(struct al_store *store)
 
 /* ---- zeroing ---------------------------------------------------------------------------- */
 
-/* Only while the disk would not count as full afterwards: or the file would be given back. */
+/* Only while the disk would not count as full afterwards: or the file would be given back. What is
+ * for later only has to leave much more. */
 static bool wants_more(struct al_store *store)
 {
-    bool more;
+    const uint64_t segment_bytes = store->config.segment_bytes;
+    uint64_t room = store->config.reserve_bytes + segment_bytes;
+    bool now, later;
 
     ali_lock(store);
-    more = store->free_count < store->free_target && store->free_count < ALI_FREE_MAX;
+    now = store->free_count < store->free_target && store->free_count < ALI_FREE_MAX;
+    later = store->free_count < store->free_ahead && store->free_count < ALI_FREE_MAX - 1 &&
+            atomic_load_explicit(&store->is_quiet, memory_order_relaxed);
     ali_unlock(store);
-    return more && store->space_bytes >= store->config.reserve_bytes + store->config.segment_bytes;
+    if (!now)
+        room += ALI_AHEAD_ROOM * segment_bytes;
+    return (now || later) && store->space_bytes >= room;
+}
+
+/* What is for later only is left where it is while something is written. */
+static bool is_paused(struct al_store *store)
+{
+    bool paused;
+
+    ali_lock(store);
+    paused = store->zeroing.busy && store->free_ahead && store->free_count >= store->free_target &&
+             !atomic_load_explicit(&store->is_quiet, memory_order_relaxed);
+    ali_unlock(store);
+    return paused;
 }
 
 static int zero_begin(struct al_store *store)
@@ -223,6 +246,11 @@ static int one_slice(struct al_store *store)
         r = give_back_one(store);
     if (r != 0)
         return r;
+    if (is_paused(store)) {
+        if (!al_store_has_space(store))
+            zero_abort(store);
+        return 0;
+    }
     if (store->zeroing.busy)
         r = store->zeroing.at < store->zeroing.bytes ? zero_slice(store) : zero_end(store);
     else if (wants_more(store))

@@ -142,6 +142,15 @@ bool al_store_has_space(const struct al_store *store)
     return atomic_load_explicit(&store->has_space, memory_order_relaxed);
 }
 
+void al_store_expect(struct al_store *store, uint64_t bytes)
+{
+    uint64_t count = bytes / store->config.segment_bytes;
+
+    ali_lock(store);
+    store->free_ahead = count < ALI_FREE_MAX - 1 ? (size_t)count : ALI_FREE_MAX - 1;
+    ali_unlock(store);
+}
+
 bool al_store_wants_maintain(const struct al_store *store)
 {
     return atomic_load_explicit(&store->maintain_due, memory_order_relaxed);

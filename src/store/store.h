@@ -108,6 +108,11 @@ int al_store_scan(struct al_store *store, uint64_t segment_id,
 /* core: nothing in this segment is needed any more. It is recycled when a snapshot that begins
  * after this call has been committed: until then every snapshot may count on it. */
 void al_store_release(struct al_store *store, uint64_t segment_id);
+/* core: so many bytes are likely to be written until segments are released again, much more than
+ * a segment. What is not there then is zeroed while it is needed, and written twice; so maintain
+ * prepares it while nothing is written (the newest batch is a seal), at most 31 segments, and only
+ * if the disk has room for as many again. */
+void al_store_expect(struct al_store *store, uint64_t bytes);
 /* core: true if maintain has something to do. */
 bool al_store_wants_maintain(const struct al_store *store);
 /* worker: samples the free space, prepares the next segment (zeroed), recycles or deletes released

@@ -178,6 +178,42 @@ static void released_segments_are_kept_in_stock(void **state)
     assert_in_range(f->fault->made - made, 3, 5); /* the snapshots, and a round may be longer */
 }
 
+/* What will be written until something is released is prepared while nothing is written, and only
+ * then; but a disk is not filled with it. */
+static void quiet_time_prepares_what_is_expected(void **state)
+{
+    enum { EXPECTED = 12 };
+    struct fixture *f = *state;
+
+    al_store_expect(f->driver.store, EXPECTED * f->driver.config.segment_bytes);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(driver_put(&f->driver, 5), 0);
+        assert_int_equal(driver_maintain(&f->driver), 0);
+        assert_in_range(count_files(f->fault, "free-"), 0, 4);
+    }
+    assert_int_equal(driver_seal(&f->driver), 0);
+    assert_true(al_store_wants_maintain(f->driver.store));
+    assert_int_equal(al_store_maintain(f->driver.store), 1); /* begins one, */
+    assert_int_equal(driver_put(&f->driver, 5), 0);          /* which waits while this is written */
+    assert_int_equal(driver_maintain(&f->driver), 0);
+    assert_int_equal(count_files(f->fault, "new-"), 1);
+    assert_int_equal(driver_seal(&f->driver), 0);
+    f->fault->capacity = fault_disk_used(f->fault) + 30 * f->driver.config.segment_bytes;
+    assert_int_equal(driver_maintain(&f->driver), 0);
+    assert_in_range(count_files(f->fault, "free-"), 1, 4);
+    f->fault->capacity = UINT64_MAX / 2;
+    assert_int_equal(driver_put(&f->driver, 5), 0);
+    assert_int_equal(driver_seal(&f->driver), 0);
+    assert_int_equal(driver_maintain(&f->driver), 0);
+    assert_int_equal(count_files(f->fault, "free-"), EXPECTED);
+    assert_int_equal(count_files(f->fault, "new-"), 0);
+    al_store_expect(f->driver.store, UINT64_MAX);
+    assert_int_equal(driver_put(&f->driver, 5), 0);
+    assert_int_equal(driver_seal(&f->driver), 0);
+    assert_int_equal(driver_maintain(&f->driver), 0);
+    assert_int_equal(count_files(f->fault, "free-"), 31); /* never more */
+}
+
 static void snapshot_rules(void **state)
 {
     struct fixture *f = *state;
@@ -268,6 +304,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(careless_release, set_up, tear_down),
         cmocka_unit_test_setup_teardown(recycled_for_ever, set_up, tear_down),
         cmocka_unit_test_setup_teardown(released_segments_are_kept_in_stock, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(quiet_time_prepares_what_is_expected, set_up, tear_down),
         cmocka_unit_test_setup_teardown(snapshot_rules, set_up, tear_down),
         cmocka_unit_test_setup_teardown(disk_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full_of_prepared_files, set_up, tear_down),
