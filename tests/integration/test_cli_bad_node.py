@@ -54,6 +54,9 @@ class ScriptedNode:
                     sock.sendall(encode(reply, **fields))
 
     def close(self):
+        """Ends the thread first: what it waits for could be the next node's by its number."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
 
 

@@ -42,7 +42,7 @@ def publish_until_refused(pair, limit):
 def test_full_disk(make_node, make_pair, small_disk):
     node = make_node(data=small_disk / "data")
     pair = make_pair(node)
-    pair.attach(credit=4)
+    pair.attach(credit=4, lease_ms=3600000)  # settled when the disk is full
     taken, refused = publish_until_refused(pair, SIZE >> 18)
     assert taken > 100
     assert pair.sender.status()["disk_full"] == 1

@@ -95,7 +95,7 @@ def test_slow_consumer(make_node, make_pair, soak):
     """A backlog lives in the journal: 40 MiB waiting may cost only a fraction of that."""
     node = make_node()
     pair = make_pair(node)
-    agent = pair.attach(credit=4)["agent"]
+    agent = pair.attach(credit=4, lease_ms=3600000)["agent"]  # nobody settles for a while
     block = b"x" * 4096
     rounds = 100 if soak else 10
     pair.send(*[block] * 100)
