@@ -3,51 +3,16 @@
  * It runs one handler per stream, in order, as a library would. It keeps a list of what it has
  * processed on its own disk, so that a redelivery of finished work is acked without work. It is
  * not always polite: it starts prefetched messages without waiting for news, it lets leases run
- * out and acks afterwards, it takes over from others, it vanishes. */
+ * out and acks afterwards, it takes over from others, it vanishes.
+ *
+ * Where its connections lose deliveries (profile.lost_delivery) it keeps of each stream up to where
+ * everything has come, holds what is behind a gap, asks for what is missing, and breaks a
+ * connection that does not give it. */
+#include "consumer.h"
 #include "base/errors.h"
 #include "roles.h"
 #include <stdlib.h>
 #include <string.h>
-
-#define QUEUE 512u
-
-struct delivery {
-    uint32_t stream, message, agent; /* agent: the node's number */
-    uint64_t seq, lease;
-    bool redelivered, running, extended;
-    uint64_t done_at_ns;
-    uint32_t lease_ms;
-    uint64_t run; /* the lease under which its first part was said; 0: no parts */
-    uint32_t said, parts;
-    uint64_t next_part_ns;
-};
-
-/* What it knows of a message that it has dealt with. */
-struct done {
-    uint8_t status; /* 0: not dealt with */
-    uint32_t parts;
-    uint64_t run;
-};
-
-struct consumer {
-    uint32_t agent; /* index of the agent it receives */
-    uint32_t number;
-    bool attached, asked, rude;
-    bool resumed; /* this session had another connection before: deliveries may be missing */
-    uint32_t seen_cap;
-    uint64_t *seen; /* by stream: newest sequence seen in this session */
-    uint32_t credit, rounds;
-    uint64_t retry_at_ns, pause_until_ns;
-    struct delivery queue[QUEUE];
-    uint32_t count;
-    struct done *processed; /* by message; on its own disk */
-    uint32_t processed_cap;
-    struct delivery late[8]; /* acks that are sent after the lease was lost */
-    uint32_t late_count;
-    uint32_t settling;    /* the request of a SETTLE: nothing else is said until its answer */
-    struct delivery kept; /* it goes on with its parts when it gets the message again */
-    struct al_buf body;
-};
 
 static void consumer_init(struct sim *sim, struct sim_client *client)
 {
@@ -68,6 +33,7 @@ static void consumer_free(struct sim *sim, struct sim_client *client)
 
     (void)sim;
     free(c->processed);
+    free(c->come);
     al_buf_deinit(&c->body);
     free(c);
 }
@@ -115,6 +81,7 @@ static void drop_queue(struct consumer *c)
 {
     c->count = 0;
     c->attached = c->asked = false;
+    sim_come_forget(c);
 }
 
 /* The session goes on with a new connection: the node gives out again what is not settled. */
@@ -127,6 +94,7 @@ static void keep_running(struct consumer *c)
             c->queue[kept++] = c->queue[i];
     }
     c->count = kept;
+    sim_come_forget(c);
 }
 
 static void consumer_ready(struct sim *sim, struct sim_client *client)
@@ -143,6 +111,7 @@ static void consumer_disconnected(struct sim *sim, struct sim_client *client)
 
     (void)sim;
     c->attached = c->asked = false; /* the queue stays: the session may go on */
+    sim_come_forget(c);
     c->settling = 0;
 }
 
@@ -240,8 +209,11 @@ static void finish(struct sim *sim, struct sim_client *client, uint32_t index)
     unsigned status = AL_STATUS_SUCCESS;
 
     remove_delivery(c, index);
+    sim_come_done(c, &d);
     if (sim->load_on && sim_chance(sim, p->nack)) {
         send_nack(sim, client, &d);
+        if (p->lost_delivery) /* what is behind it waits for it to come again */
+            sim_come_void(c, d.stream, d.seq);
         return;
     }
     if (sim->load_on && sim_chance(sim, p->ack_fail))
@@ -279,6 +251,7 @@ static bool settle_known(struct sim *sim, struct sim_client *client, uint32_t in
     if (!done.status || !d.redelivered || sim_chance(sim, sim->profile.no_processed))
         return false;
     remove_delivery(c, index);
+    sim_come_done(c, &d);
     sim_handler_skipped(sim, d.stream, d.seq, d.lease);
     d.run = done.run;
     d.parts = done.parts;
@@ -319,8 +292,12 @@ static void start_handler(struct sim *sim, struct sim_client *client, uint32_t i
     sim_handler_started(sim, d->stream, d->seq, d->lease, d->redelivered);
 }
 
-static bool stream_is_busy(const struct consumer *c, uint32_t index)
+/* True if another one of the stream is worked on, or must come first. */
+static bool stream_is_busy(const struct sim *sim, struct consumer *c, uint32_t index)
 {
+    if (sim->profile.lost_delivery &&
+        c->queue[index].seq > sim_come_at(c, c->queue[index].stream)->high)
+        return true;
     for (uint32_t i = 0; i < index; i++) {
         if (c->queue[i].stream == c->queue[index].stream)
             return true;
@@ -366,7 +343,7 @@ static void run_handlers(struct sim *sim, struct sim_client *client)
             d->done_at_ns - sim->mono_ns > d->lease_ms / 2 * AL_NS_PER_MS &&
             sim_chance(sim, sim->profile.extend / 20 + 1))
             extend(sim, client, d);
-        if (!d->running && !stream_is_busy(c, i)) {
+        if (!d->running && !stream_is_busy(sim, c, i)) {
             if (settle_known(sim, client, i)) {
                 i = 0;
                 continue;
@@ -394,6 +371,31 @@ static uint64_t next_wake(struct sim *sim, const struct consumer *c)
 
 /* ---- frames ------------------------------------------------------------------------------ */
 
+static struct delivery *find_copy(struct consumer *c, const struct al_msg_deliver *m)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (c->queue[i].stream == m->stream && c->queue[i].lease == m->lease)
+            return &c->queue[i];
+    }
+    return NULL;
+}
+
+/* A place in the queue: before those of the stream that come later and are not begun. */
+static struct delivery *make_room(const struct sim *sim, struct consumer *c,
+                                  const struct al_msg_deliver *m)
+{
+    uint32_t at = 0;
+
+    while (
+        at < c->count && sim->profile.lost_delivery &&
+        !(c->queue[at].stream == m->stream && !c->queue[at].running && c->queue[at].seq > m->seq))
+        at++;
+    if (!sim->profile.lost_delivery)
+        at = c->count;
+    memmove(c->queue + at + 1, c->queue + at, (c->count++ - at) * sizeof(*c->queue));
+    return &c->queue[at];
+}
+
 static void on_deliver(struct sim *sim, struct sim_client *client, const struct al_frame *frame,
                        const struct al_msg_deliver *m)
 {
@@ -415,23 +417,30 @@ static void on_deliver(struct sim *sim, struct sim_client *client, const struct 
         send_ack(sim, client, &once, AL_STATUS_SUCCESS, false);
         return;
     }
-    for (uint32_t i = 0; i < c->count; i++) {
-        if (c->queue[i].stream == m->stream && c->queue[i].lease == m->lease)
-            return; /* it is being worked on: the connection was lost meanwhile */
+    if (m->lease <= sim_come_at(c, m->stream)->done_lease)
+        return; /* a copy */
+    d = find_copy(c, m);
+    if (d) { /* it is being worked on, and the connection was lost meanwhile; or it was doubled */
+        if (!(m->flags & AL_DELIVER_FOLLOWS))
+            d->after = 0;
+        sim_come_add(sim, client, d);
+        return;
     }
-    if (c->count == QUEUE) {
+    if (c->count == SIM_CONSUMER_QUEUE) {
         sim_fail(sim, "a receiver with credit %u has %u deliveries", c->credit, c->count);
         return;
     }
     message = sim_message_find(sim, &envelope.message_id); /* NULL: the node's own */
-    d = &c->queue[c->count++];
+    d = make_room(sim, c, m);
     *d = (struct delivery){.stream = m->stream,
                            .message = message ? message->number : SIM_NONE,
                            .agent = m->agent,
                            .seq = m->seq,
                            .lease = m->lease,
+                           .after = m->flags & AL_DELIVER_FOLLOWS ? m->prev_seq : 0,
                            .redelivered = m->flags & AL_DELIVER_REDELIVERED,
                            .lease_ms = m->lease_ms};
+    sim_come_add(sim, client, d);
 }
 
 /* Throws away what is not begun; what is running goes on, and its ack comes late. */
@@ -439,6 +448,7 @@ static void recall(struct sim *sim, struct consumer *c, uint32_t stream, uint64_
 {
     uint32_t i = 0;
 
+    sim_come_void(c, stream, seq);
     while (i < c->count) {
         struct delivery *d = &c->queue[i];
 
@@ -482,6 +492,8 @@ static void on_error(struct sim *sim, struct sim_client *client, const struct al
 
     if (m->about == AL_MSG_SETTLE)
         c->settling = 0;
+    if (m->about == AL_MSG_GAP_NACK && m->code == AL_E_NOT_ATTACHED)
+        recall(sim, c, m->request, 1); /* nothing of it is out here */
     if (m->about != AL_MSG_ATTACH) {
         if (m->code != AL_E_NOMEM && m->code != AL_E_NOT_ATTACHED)
             sim_fail(sim, "a receiver gets ERROR %s about %s", al_error_name(m->code),
@@ -568,7 +580,7 @@ static void hand_on(struct sim *sim, const struct consumer *c, unsigned flags)
     }
 }
 
-/* Now and then: detach, change the credit, say goodbye. */
+/* Now and then: detach, change the credit, say goodbye, ask for what is not missing. */
 static void be_moody(struct sim *sim, struct sim_client *client)
 {
     struct consumer *c = client->role_state;
@@ -597,6 +609,8 @@ static void be_moody(struct sim *sim, struct sim_client *client)
         hand_on(sim, c, m.flags);
         drop_queue(c);
         c->retry_at_ns = UINT64_MAX; /* the node closes */
+    } else if (what < 17 && sim->profile.lost_delivery) {
+        sim_come_ask_beyond(sim, client);
     }
 }
 
@@ -610,6 +624,7 @@ static void consumer_wake(struct sim *sim, struct sim_client *client)
         if (c->attached) {
             run_handlers(sim, client);
             send_late(sim, client);
+            sim_come_ask_again(sim, client);
         }
     } else if (!c->attached && !c->asked && client->ready && sim->mono_ns >= c->retry_at_ns) {
         attach(sim, client);

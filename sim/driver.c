@@ -147,7 +147,7 @@ void sim_driver_release(struct sim *sim)
         if (open > 0) {
             size = conn->gates[open - 1].end;
             if (conn->node_side && conn->client_side)
-                al_buf_put(&conn->down.bytes, conn->held.data, size);
+                sim_lossy_down(sim, n, al_str_of(conn->held.data, (uint32_t)size));
             al_buf_drop(&conn->held, size);
             conn->gate_count -= open;
             memmove(conn->gates, conn->gates + open, conn->gate_count * sizeof(*conn->gates));

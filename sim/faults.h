@@ -33,7 +33,10 @@
     X(NO_MEMORY, "allocation failed")                                              \
     X(STALLED_NET, "network stalled")                                              \
     X(LOST_FRAME, "frame lost inside a connection")                                \
-    X(LATE_FRAME_UP, "frame overtaken inside a connection")
+    X(LATE_FRAME_UP, "frame overtaken inside a connection")                        \
+    X(LOST_DELIVERY, "delivery lost inside a connection")                          \
+    X(TWICE_DELIVERED, "delivery doubled inside a connection")                     \
+    X(LATE_DELIVERY, "delivery overtaken inside a connection")
 
 enum sim_fault {
 #define AL_X(symbol, text) SIM_FAULT_##symbol,
@@ -43,15 +46,17 @@ enum sim_fault {
 };
 
 /* X(symbol, text): situations that a range of seeds must reach, or its checks check nothing. */
-#define SIM_SITUATIONS(X)                                              \
-    X(PART, "part of a reply passed on")                               \
-    X(PARTS_END, "end of a reply in parts told")                       \
-    X(PART_LATE, "part said under a lease that was lost")              \
-    X(COMMIT_TORN, "start of the node with half a commit on the disk") \
-    X(COMMIT_FAILED, "message refused (FAILED) by a commit")           \
-    X(REPLAYED, "message replayed")                                    \
-    X(BEYOND, "replay refused, of more than is kept")                  \
-    X(HANDED_ON, "stream of a shared inbox went on to another receiver")
+#define SIM_SITUATIONS(X)                                                \
+    X(PART, "part of a reply passed on")                                 \
+    X(PARTS_END, "end of a reply in parts told")                         \
+    X(PART_LATE, "part said under a lease that was lost")                \
+    X(COMMIT_TORN, "start of the node with half a commit on the disk")   \
+    X(COMMIT_FAILED, "message refused (FAILED) by a commit")             \
+    X(REPLAYED, "message replayed")                                      \
+    X(BEYOND, "replay refused, of more than is kept")                    \
+    X(HANDED_ON, "stream of a shared inbox went on to another receiver") \
+    X(HEALED, "gap of deliveries healed")                                \
+    X(NOT_OUT, "asked for deliveries that are not out")
 
 enum sim_situation {
 #define AL_X(symbol, text) SIM_REACHED_##symbol,

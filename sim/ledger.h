@@ -64,6 +64,7 @@ struct sim_slot {
     /* the tap's side, valid while tap_generation fits */
     uint32_t tap_generation, attach;
     uint32_t holder; /* the client that has it, or had it last */
+    bool asked_again; /* the receiver has missed it, or says so */
     uint64_t lease;
     bool lease_void, out, acked;
     bool by_many;                /* an ack of many came behind its own in that step */

@@ -1,9 +1,11 @@
-/* lossy.c - frames lost or overtaken inside a connection, on channels whose gaps the node repairs.
+/* lossy.c - frames lost or overtaken inside a connection: publishes on channels whose gaps the node
+ * repairs, and deliveries to consumers, which repair theirs.
  *
- * Only publishes suffer. A few messages never get through while faults are on, so that gaps are
- * ended by their policy too. The checkers: a gap is not asked for longer than its time; who is
- * given a message before which some were given up is told so. That nothing given up is ever
- * delivered, and nothing receipted lost, the ledger knows anyway. */
+ * Deliveries also come twice. What the consumer makes of it shows in the order of its handlers. A
+ * few publishes never get through while faults are on, so that gaps are ended by their policy too.
+ * The checkers: a gap is not asked for longer than its time; who is given a message before which
+ * some were given up is told so. That nothing given up is ever delivered, and nothing receipted
+ * lost, the ledger knows anyway. */
 #include "base/errors.h"
 #include "roles.h"
 
@@ -57,6 +59,50 @@ void sim_lossy_publish(struct sim *sim, struct sim_client *client, struct sim_lo
     al_buf_deinit(&frame);
 }
 
+static bool is_delivery(const struct al_frame *frame)
+{
+    struct al_msg_deliver m;
+
+    return frame->type == AL_MSG_DELIVER && al_decode_deliver(frame->body, &m) == 0 && m.seq;
+}
+
+void sim_lossy_down(struct sim *sim, uint32_t n, struct al_str frames)
+{
+    uint32_t share = sim->faults_on ? sim->profile.lost_delivery : 0;
+    struct sim_conn *conn = &sim->conns[n];
+    struct al_frame frame;
+    int64_t size;
+
+    if (sim->clients[conn->client].role != SIM_CONSUMER || (!share && !conn->late.size)) {
+        al_buf_put(&conn->down.bytes, frames.p, frames.n);
+        return;
+    }
+    for (; (size = al_frame_next(frames, AL_FRAME_MAX, &frame)) > 0;
+         frames = al_str_of(frames.p + size, frames.n - (uint32_t)size)) {
+        bool is_hit = share && is_delivery(&frame);
+
+        if (is_hit && sim_chance(sim, share)) {
+            sim->tally.fault[SIM_FAULT_LOST_DELIVERY]++;
+            sim_note(sim, "  lost: a delivery on connection %", n, 0, 0);
+            continue;
+        }
+        if (is_hit && !conn->late.size && sim_chance(sim, share)) {
+            sim->tally.fault[SIM_FAULT_LATE_DELIVERY]++;
+            al_buf_put(&conn->late, frames.p, (size_t)size);
+            continue;
+        }
+        al_buf_put(&conn->down.bytes, frames.p, (size_t)size);
+        if (is_hit && sim_chance(sim, share)) {
+            sim->tally.fault[SIM_FAULT_TWICE_DELIVERED]++;
+            al_buf_put(&conn->down.bytes, frames.p, (size_t)size);
+        }
+        if (conn->late.size && sim_chance(sim, 300)) {
+            al_buf_put(&conn->down.bytes, conn->late.data, conn->late.size);
+            al_buf_clear(&conn->late);
+        }
+    }
+}
+
 void sim_lossy_follows(struct sim *sim, struct sim_lossy *lossy, struct sim_message *message)
 {
     (void)sim;
@@ -64,11 +110,53 @@ void sim_lossy_follows(struct sim *sim, struct sim_lossy *lossy, struct sim_mess
     lossy->last_message = message->number + 1;
 }
 
+void sim_lossy_asked(struct sim *sim, uint32_t conn, const struct al_msg_gap_nack *m)
+{
+    struct sim_stream *stream = sim_stream(sim, m->number);
+
+    if (!stream || m->start == 0 || m->end < m->start)
+        return;
+    if (m->start > stream->max_out) {
+        sim->tally.reached[SIM_REACHED_NOT_OUT]++;
+        sim->unanswered[conn] = m->number;
+        return;
+    }
+    if (stream->conn_seq >= m->start)
+        stream->conn_seq = m->start - 1;
+    for (uint64_t seq = m->start; seq <= stream->max_out && seq < stream->slot_cap; seq++)
+        stream->slots[seq].asked_again = true;
+}
+
+static void note_answer(struct sim *sim, uint32_t conn, const struct al_frame *frame)
+{
+    struct al_msg_recall recall;
+    struct al_msg_error error;
+
+    if ((frame->type == AL_MSG_RECALL && al_decode_recall(frame->body, &recall) == 0 &&
+         recall.stream == sim->unanswered[conn]) ||
+        (frame->type == AL_MSG_ERROR && al_decode_error(frame->body, &error) == 0 &&
+         error.about == AL_MSG_GAP_NACK))
+        sim->unanswered[conn] = 0;
+}
+
+void sim_lossy_step_end(struct sim *sim)
+{
+    for (uint32_t conn = 0; conn < SIM_CONNS; conn++) {
+        if (sim->unanswered[conn] && !sim->profile.no_memory)
+            sim_fail(sim,
+                     "of stream %u nothing is out that was asked for; the receiver is not told",
+                     sim->unanswered[conn]);
+        sim->unanswered[conn] = 0;
+    }
+}
+
 void sim_lossy_tap(struct sim *sim, uint32_t conn, const struct al_frame *frame)
 {
     struct al_msg_gap_nack m;
     struct al_msg_refused refused;
 
+    if (sim->unanswered[conn])
+        note_answer(sim, conn, frame);
     if (frame->type == AL_MSG_REFUSED && al_decode_refused(frame->body, &refused) == 0 &&
         refused.channel >= 1 && refused.channel <= SIM_CHANNELS)
         sim->gaps[conn][refused.channel - 1].start = 0; /* held, or given up */

@@ -16,6 +16,7 @@ static void reset_conn(struct sim_conn *conn)
     al_buf_clear(&conn->down.bytes);
     al_buf_clear(&conn->in);
     al_buf_clear(&conn->held);
+    al_buf_clear(&conn->late);
     conn->gate_count = 0;
     conn->up.scheduled = conn->down.scheduled = conn->up.eof = conn->down.eof = false;
     conn->node_closing = conn->opened = conn->broken = false;
@@ -30,6 +31,7 @@ static void init_bufs(struct sim_conn *conn)
     al_buf_init(&conn->down.bytes, &sim_heap);
     al_buf_init(&conn->in, &sim_heap);
     al_buf_init(&conn->held, &sim_heap);
+    al_buf_init(&conn->late, &sim_heap);
 }
 
 bool sim_net_connect(struct sim *sim, struct sim_client *client)
@@ -249,6 +251,7 @@ void sim_net_free(struct sim *sim)
         al_buf_deinit(&conn->down.bytes);
         al_buf_deinit(&conn->in);
         al_buf_deinit(&conn->held);
+        al_buf_deinit(&conn->late);
         free(conn->gates);
     }
 }

@@ -9,6 +9,7 @@
  *   client.c    what all clients share; producer.c, consumer.c, tool.c, …: the roles
  *   ledger.c    what every client was told: the facts that the node must never contradict
  *   tap.c       watches every frame at the node and checks it against ledger and protocol
+ *   lossy.c     frames that get lost, doubled, overtaken; missing.c: what a consumer makes of it
  *   parts.c     replies in parts: what is said, and what must come of it
  *   retain*.c   what streams keep, and its replay
  *   check.c     shadow journal, replay, corruption trials
@@ -86,6 +87,7 @@ struct sim_profile {
     uint32_t duplicate_frame, garbage_frame;
     uint32_t lost_frame, overtaken_frame; /* publishes, where the channel repairs gaps */
     uint32_t gap_timeout_ms;
+    uint32_t lost_delivery; /* likewise doubled and overtaken; of consumers */
     struct sim_disk_faults disk;
     uint32_t flush_us, slow_flush; /* usual time of a flush; share of slow ones */
     uint32_t net_us, chunk;        /* usual one-way delay; largest piece, 0: any */
@@ -129,6 +131,7 @@ struct sim_conn {
     struct sim_pipe up, down;
     struct al_buf in; /* arrived at the node, not consumed yet */
     struct al_buf held;
+    struct al_buf late; /* a delivery that waits to be overtaken */
     struct sim_gate *gates;
     uint32_t gate_count, gate_cap;
     uint64_t close_lsn;
@@ -252,6 +255,8 @@ struct sim {
         uint32_t generation;
         uint64_t start, since_ns;
     } gaps[SIM_CONNS][SIM_CHANNELS];
+    uint32_t unanswered[SIM_CONNS]; /* the stream of which it asked in this step for what is not
+                                       out, 0 */
 };
 
 /* The allocator of everything in the simulator but the core: never fails. */
@@ -364,8 +369,14 @@ void sim_lossy_publish(struct sim *sim, struct sim_client *client, struct sim_lo
                        const struct al_msg_publish *m);
 /* Notes which message was sent before this one on the channel. */
 void sim_lossy_follows(struct sim *sim, struct sim_lossy *lossy, struct sim_message *message);
+/* Puts what the node sends on its way to the client; some deliveries get lost, doubled, overtaken.
+ */
+void sim_lossy_down(struct sim *sim, uint32_t conn, struct al_str frames);
 /* The checker, at the node: a gap ends in time. */
 void sim_lossy_tap(struct sim *sim, uint32_t conn, const struct al_frame *frame);
+/* Likewise: a receiver asks for deliveries; what is not out is recalled in the same step. */
+void sim_lossy_asked(struct sim *sim, uint32_t conn, const struct al_msg_gap_nack *m);
+void sim_lossy_step_end(struct sim *sim);
 /* The checker: what a recipient was told of missing messages. */
 void sim_lossy_deliver(struct sim *sim, const struct al_frame *frame);
 void sim_lossy_account(struct sim *sim);

@@ -305,6 +305,7 @@ static void up_frame(struct sim *sim, uint32_t conn, const struct al_frame *fram
         struct al_msg_credit credit;
         struct al_msg_detach detach;
         struct al_msg_cancel cancel;
+        struct al_msg_gap_nack gap;
         struct al_msg_publish publish;
         struct al_msg_part part;
     } m;
@@ -322,6 +323,10 @@ static void up_frame(struct sim *sim, uint32_t conn, const struct al_frame *fram
     case AL_MSG_SETTLE:
         if (al_decode_settle(frame->body, &m.settle) == 0)
             up_settle(sim, conn, &m.settle);
+        break;
+    case AL_MSG_GAP_NACK:
+        if (al_decode_gap_nack(frame->body, &m.gap) == 0)
+            sim_lossy_asked(sim, conn, &m.gap);
         break;
     case AL_MSG_CANCEL:
         if (al_decode_cancel(frame->body, &m.cancel) == 0)
@@ -487,10 +492,11 @@ static void down_deliver(struct sim *sim, uint32_t conn, const struct al_msg_del
     sim_cancel_deliver(sim, m);
     stream->conn_seq = m->seq;
     if (slot->tap_generation == sim->ledger->tap_generation && slot->lease == m->lease) {
-        if (slot->lease_void || slot->attach == receiver->attach)
+        if (slot->lease_void || (slot->attach == receiver->attach && !slot->asked_again))
             sim_fail(sim, "%u:%llu is given out twice under one lease", m->stream,
                      (unsigned long long)m->seq);
-        slot->attach = receiver->attach; /* the receiver came back */
+        slot->attach = receiver->attach; /* the receiver came back, or missed it */
+        slot->asked_again = false;
         set_out(sim, stream, slot);
         return;
     }
@@ -691,6 +697,7 @@ void sim_tap_step_end(struct sim *sim)
     struct sim_ledger *ledger = sim->ledger;
 
     sim_parts_step_end(sim);
+    sim_lossy_step_end(sim);
     for (uint32_t i = 0; i < ledger->pending_count; i++) {
         struct sim_slot *slot = sim_slot(sim, ledger->pending[i].stream, ledger->pending[i].seq);
 

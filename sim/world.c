@@ -218,6 +218,7 @@ static void draw_faults(struct sim *sim, struct sim_profile *p)
     p->lost_frame = pick(sim, 650, 5, 200);
     p->gap_timeout_ms = pick(sim, 0, 20, 600);
     p->overtaken_frame = p->lost_frame ? pick(sim, 300, 5, 100) : 0;
+    p->lost_delivery = pick(sim, 500, 5, 100);
 }
 
 void sim_profile_draw(struct sim *sim)

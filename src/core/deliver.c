@@ -213,6 +213,7 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
     bool is_head = push->seq == stream->d.runs.first_seq;
     bool redriven = parcel->record->seq && parcel->record->seq != parcel->seq;
     bool seen = push->seq <= stream->v.flow->seen_seq || redriven;
+    bool follows = index && !AL_PLANT(node, FOLLOWS_UNMARKED);
     struct al_msg_deliver deliver = {
         .agent = to->d.id,
         .stream = stream->d.id,
@@ -221,7 +222,8 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
         .lease = push->lease,
         .lease_ms = push->lease_ms,
         .attempt = (uint16_t)(is_head ? stream->d.attempts + 1 : 1),
-        .flags = (uint8_t)((seen ? AL_DELIVER_REDELIVERED : 0) | (index ? AL_DELIVER_FOLLOWS : 0)),
+        .flags =
+            (uint8_t)((seen ? AL_DELIVER_REDELIVERED : 0) | (follows ? AL_DELIVER_FOLLOWS : 0)),
         .priority = stream->d.priority,
         .admitted_ms = push->admitted_ms,
         .from = al_str_of(from->d.name, from->d.name_size),
@@ -708,7 +710,8 @@ int ali_push_range(struct al_node *node, const struct ali_conn *conn, ali_ref re
 
     node->v.counters.asked_again++;
     if (!first) { /* it was settled, or recalled meanwhile; so was what the receiver holds */
-        ALI_SEND(node, conn->number, recall, &recall);
+        if (!AL_PLANT(node, GAP_UNANSWERED))
+            ALI_SEND(node, conn->number, recall, &recall);
         return 0;
     }
     if (end < first) /* its prev_seq says that nothing is missing before it */

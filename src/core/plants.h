@@ -28,6 +28,8 @@
     X(GAP_WITHOUT_END, "gap-without-end", "a gap that does not heal is never ended")               \
     X(GAP_OVERTAKEN, "gap-overtaken", "one arrival lets everything behind a gap go")               \
     X(GAP_UNTOLD, "gap-untold", "the recipient is not told of messages that were given up")        \
+    X(FOLLOWS_UNMARKED, "follows-unmarked", "a delivery hides that another one is out before it")  \
+    X(GAP_UNANSWERED, "gap-unanswered", "who misses what is not out any more is not told so")      \
     X(GROUP_LEAVE_LOST, "group-leave-lost", "snapshots forget that a member has left its group")   \
     X(GROUP_FORMER_POSTS, "group-former-posts", "who has left a group may still post to it")       \
     X(GROUP_KEY_LOST, "group-key-lost", "recovery forgets the idempotency keys of posts")          \
