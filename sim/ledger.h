@@ -63,12 +63,13 @@ struct sim_slot {
     uint16_t starts;
     /* the tap's side, valid while tap_generation fits */
     uint32_t tap_generation, attach;
-    uint32_t holder; /* the client that has it, or had it last */
+    uint32_t holder;  /* the client that has it, or had it last */
     bool asked_again; /* the receiver has missed it, or says so */
     uint64_t lease;
     bool lease_void, out, acked;
     bool by_many;                /* an ack of many came behind its own in that step */
     bool void_out;               /* it was out when a NACK made its lease void */
+    bool unsure;                 /* of that NACK nobody knows what it has done */
     uint64_t void_step;          /* step in which that was, 0: it was void before */
     uint8_t pending;             /* statuses of acks in this step, not refused yet */
     uint64_t given_ns, lease_ns; /* when it was given out, and for how long at least */
@@ -99,7 +100,6 @@ struct sim_stream {
     uint64_t last_seq, max_started, max_out;
     uint32_t conn_attach;     /* to whom it was given out last, */
     uint64_t conn_seq;        /* and the newest given out there */
-    uint64_t void_conn_seq;   /* that before the newest NACK */
     bool temp;                /* the tap: of the group that comes and goes */
     uint32_t temp_generation; /* and that was seen since the node's last start: this one */
     uint32_t gone_generation; /* of the tap: the group was removed since the node's last start */
@@ -115,6 +115,7 @@ struct sim_key {
 struct sim_receiver {
     bool attached, shared;
     uint32_t conn, credit, out;
+    uint32_t unsure; /* of those that are out: perhaps they are not */
     uint32_t attach; /* the inbox's count of ATTACHED then */
     uint32_t asked_credit;
     bool asked_shared;

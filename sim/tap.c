@@ -61,7 +61,6 @@ static void not_out(struct sim *sim, const struct sim_stream *stream, struct sim
 /* Leases of the stream from seq on no longer count. */
 static void void_from(struct sim *sim, struct sim_stream *stream, uint64_t seq)
 {
-    stream->void_conn_seq = stream->conn_seq;
     if (stream->conn_seq >= seq)
         stream->conn_seq = seq - 1;
     for (; seq <= stream->max_out && seq < stream->slot_cap; seq++) {
@@ -74,18 +73,21 @@ static void void_from(struct sim *sim, struct sim_stream *stream, uint64_t seq)
     }
 }
 
-/* Memory was missing for the NACK that made them void in this step: they count as before. */
+/* Memory was missing for the NACK that made them void in this step: they count as before, unless
+ * the node had recalled them by then, which the NACK of a last attempt does first. */
 static void unvoid_from(struct sim *sim, struct sim_stream *stream, uint64_t seq)
 {
-    stream->conn_seq = stream->void_conn_seq;
     for (; seq <= stream->max_out && seq < stream->slot_cap; seq++) {
         struct sim_slot *slot = &stream->slots[seq];
 
         if (slot->tap_generation != sim->ledger->tap_generation || slot->void_step != sim->step)
             continue;
         slot->lease_void = false;
-        if (slot->void_out)
+        slot->unsure = slot->void_out;
+        if (slot->void_out) {
             set_out(sim, stream, slot);
+            sim->ledger->inboxes[stream->to].receivers[slot->holder].unsure++;
+        }
     }
 }
 
@@ -109,7 +111,8 @@ static void clear_agent(struct sim *sim, uint32_t agent, uint32_t client, bool a
     }
     for (uint32_t i = 0; i < SIM_CLIENTS; i++) {
         if (client == SIM_NONE || client == i)
-            ledger->inboxes[agent].receivers[i].out = 0;
+            ledger->inboxes[agent].receivers[i].out = ledger->inboxes[agent].receivers[i].unsure =
+                0;
     }
 }
 
@@ -500,7 +503,8 @@ static void down_deliver(struct sim *sim, uint32_t conn, const struct al_msg_del
         set_out(sim, stream, slot);
         return;
     }
-    if (slot->tap_generation == sim->ledger->tap_generation && slot->out && !slot->lease_void)
+    if (slot->tap_generation == sim->ledger->tap_generation && slot->out && !slot->lease_void &&
+        !slot->unsure)
         sim_fail(sim, "%u:%llu is given out anew while it is out", m->stream,
                  (unsigned long long)m->seq);
     sim_breaker_deliver(sim, stream->to);
@@ -523,7 +527,7 @@ static void down_deliver(struct sim *sim, uint32_t conn, const struct al_msg_del
                               .pending = slot->pending};
     if (m->seq > stream->max_out)
         stream->max_out = m->seq;
-    if (++receiver->out > receiver->credit)
+    if (++receiver->out > receiver->credit + receiver->unsure)
         sim_fail(sim, "agent number %u has %u messages out; the credit is %u", m->agent,
                  receiver->out, receiver->credit);
 }
