@@ -50,7 +50,7 @@ static const char *const USAGE =
     "Measures agentlinkd in turns with a floor: the least that a durable broker has to do.\n"
     "\n"
     "workloads: w1-win256 w1-win4096 w2 w3 w4 entries w5-group16 duplicates timers\n"
-    "           idle;\n"
+    "           idle gap-repair;\n"
     "           without any: all that have a bar\n"
     "  --pairs N       turns per workload (5; ratios that are quoted need 10)\n"
     "  --seconds S     length of one run (1.5)\n"
@@ -270,7 +270,7 @@ static void take_arguments(int argc, char **argv)
     for (int i = optind; i < argc; i++) {
         bool is_known = !strcmp(argv[i], "w4") || !strcmp(argv[i], "duplicates") ||
                         !strcmp(argv[i], "entries") || !strcmp(argv[i], "timers") ||
-                        !strcmp(argv[i], "idle");
+                        !strcmp(argv[i], "idle") || !strcmp(argv[i], "gap-repair");
 
         for (size_t k = 0; k < sizeof(workloads) / sizeof(workloads[0]); k++)
             is_known |= !strcmp(argv[i], workloads[k].name);
@@ -304,6 +304,8 @@ int main(int argc, char **argv)
         ali_timers_measure(options.pairs, options.seconds);
     if (is_named("idle"))
         ali_idle_measure(options.pairs, options.seconds);
+    if (is_named("gap-repair"))
+        ali_gap_repair_measure(options.pairs);
     missed = ali_report_bars(isatty(STDOUT_FILENO) != 0);
     return options.check && missed > 0 ? 1 : 0;
 }

@@ -278,6 +278,8 @@ void ali_timers_measure(unsigned pairs, double seconds);
 void ali_idle_measure(unsigned pairs, double seconds);
 /* W6: keyed sends against the same again, answered with the stored response; `pairs` times. */
 void ali_duplicates_measure(unsigned pairs);
+/* Time from a delivery's loss being noticeable until it is in the program's hand; `pairs` times. */
+void ali_gap_repair_measure(unsigned pairs);
 /* Prints the ratio rows of one workload. */
 void ali_report_ratios(const char *workload, size_t size);
 /* Compares what was measured with every bar; a table of figure, bar and verdict for people if

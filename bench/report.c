@@ -40,6 +40,8 @@ static const struct bar {
     {"w1-idle", 256, "ratio_without", NULL, 0.9, true, 1, "x", "W1 beside idle streams, groups"},
     {"w1-idle", 256, "bytes_per_stream", NULL, 300, false, 1, "B", "memory, idle stream"},
     {"w1-idle", 256, "bytes_per_group", NULL, 300, false, 1, "B", "memory, idle group"},
+    {"gap-repair", 256, "ratio_allowed", NULL, 1, false, 1, "x",
+     "gap repair / 2 round trips + 1 ms"},
 };
 
 static const char *const FLOORS[] = {"floor-direct", "floor-direct-unix"};
