@@ -84,10 +84,10 @@ static void unvoid_from(struct sim *sim, struct sim_stream *stream, uint64_t seq
             continue;
         slot->lease_void = false;
         slot->unsure = slot->void_out;
-        if (slot->void_out) {
+        if (slot->void_out)
             set_out(sim, stream, slot);
-            sim->ledger->inboxes[stream->to].receivers[slot->holder].unsure++;
-        }
+        if (slot->void_out && holder_of(sim, stream, slot))
+            holder_of(sim, stream, slot)->unsure++;
     }
 }
 
@@ -615,6 +615,20 @@ static void down_attached(struct sim *sim, uint32_t conn, const struct al_msg_at
     receiver->credit = receiver->asked_credit;
 }
 
+/* True if something from seq on is out with another client: RECALL only tells who asked for it. */
+static bool is_with_another(const struct sim *sim, const struct sim_stream *stream, uint32_t conn,
+                            uint64_t seq)
+{
+    for (; seq && seq <= stream->max_out && seq < stream->slot_cap; seq++) {
+        const struct sim_slot *slot = &stream->slots[seq];
+
+        if (slot->tap_generation == sim->ledger->tap_generation && slot->out && !slot->lease_void &&
+            slot->holder != sim->conns[conn].client)
+            return true;
+    }
+    return false;
+}
+
 static void down_frame(struct sim *sim, uint32_t conn, const struct al_frame *frame)
 {
     union {
@@ -643,7 +657,7 @@ static void down_frame(struct sim *sim, uint32_t conn, const struct al_frame *fr
                (r = al_decode_recall(frame->body, &m.recall)) == 0) {
         struct sim_stream *stream = sim_stream(sim, m.recall.stream);
 
-        if (stream)
+        if (stream && !is_with_another(sim, stream, conn, m.recall.seq))
             void_from(sim, stream, m.recall.seq);
     } else if (frame->type == AL_MSG_SETTLE_REFUSED &&
                (r = al_decode_settle_refused(frame->body, &m.refused)) == 0) {
