@@ -150,8 +150,12 @@ static int receive_all(struct ali_cli *cli, const struct recv_values *values)
 static int attach_failed(const struct ali_cli *cli, const struct recv_values *values, int error)
 {
     if (error == -AL_E_ALREADY_ATTACHED) {
-        ali_say(cli, "%s is attached to '%s'; end it first, or take over with --takeover",
-                values->shared ? "a receiver that does not share" : "another receiver",
+        ali_say(cli,
+                values->shared
+                    ? "a receiver that does not share is attached to '%s'; end it first, or take "
+                      "over with --takeover"
+                    : "another receiver is attached to '%s'; end it first, join it with --shared "
+                      "if it shares the inbox, or take over with --takeover",
                 ali_safe_c(values->as));
         return ALI_EXIT_REFUSED;
     }
