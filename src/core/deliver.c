@@ -1,105 +1,15 @@
-/* deliver.c - from the inbox to the receiver: ready streams, pushes, reading bodies back.
+/* deliver.c - from the inbox to the receiver: what is pushed, leased, recalled.
  *
- * A message that comes in while its receiver waits goes out at once, from the bytes at hand. A
- * backlog is read back from the journal in batches: the stream leaves the ready list, a READ effect
- * names the LSNs, and when the records come they are pushed if nothing has changed meanwhile - the
- * LSN under the stream's cursor says so. Everything waits in lists. */
-#include "core/internal.h"
+ * A message that comes in while its receiver waits goes out at once, from the bytes at hand; what
+ * has to wait is read back (backlog.c). */
+#include "core/deliver.h"
 #include <assert.h>
 
-#define READY_LINK offsetof(struct ali_flow, ready)
-#define BUSY_LINK  offsetof(struct ali_flow, busy)
-#define READ_BATCH 256u
-#define MISSES_MAX 8u    /* reads of one stream that may find nothing, one after another */
-#define AGE_MS     1000u /* a waiting level gains one priority per second: nothing starves */
-
-/* ---- ready lists ------------------------------------------------------------------------- */
-
-void ali_agent_dirty(struct al_node *node, ali_ref ref)
-{
-    struct ali_agent *agent = ali_agent_at(node, ref);
-
-    if (agent->inbox->v.dirty ||
-        (!agent->inbox->v.shared &&
-         (!agent->inbox->v.own.ready_mask || agent->inbox->v.own.conn == AL_REF_NONE)))
-        return;
-    if (node->v.dirty_count == node->v.dirty_cap) {
-        uint32_t cap = node->v.dirty_cap ? node->v.dirty_cap * 2 : 16;
-        ali_ref *dirty =
-            node->alloc.realloc_fn(node->alloc.ctx, node->v.dirty,
-                                   node->v.dirty_cap * sizeof(*dirty), cap * sizeof(*dirty));
-
-        if (!dirty) {
-            node->v.effects->failed = true;
-            return;
-        }
-        node->v.dirty = dirty;
-        node->v.dirty_cap = cap;
-    }
-    agent->inbox->v.dirty = true;
-    node->v.dirty[node->v.dirty_count++] = ref;
-}
-
-void ali_stream_ready(struct al_node *node, ali_ref ref)
-{
-    struct ali_stream *stream = ali_stream_at(node, ref);
-    unsigned level = stream->d.priority;
-    struct ali_receiver *receiver;
-
-    if (!ali_runs_count(&stream->d.runs) || !ali_flow_get(node, ref))
-        return;
-    ali_stream_unbind(node, ref);
-    if (stream->v.flow->is_ready || stream->v.flow->is_held || stream->v.flow->is_blocked ||
-        stream->v.flow->reading || stream->v.flow->again || ali_is_out_elsewhere(stream) ||
-        stream->v.flow->next.seq == stream->d.runs.next_seq)
-        return;
-    receiver = stream->v.flow->receiver;
-    if (!(receiver->ready_mask >> level & 1))
-        receiver->levels->since_ms[level] = ali_mono_ms(node);
-    stream->v.flow->is_ready = true;
-    ali_flow_push(&receiver->levels->ready[level], READY_LINK, stream->v.flow);
-    receiver->ready_mask |= 1u << level;
-    ali_agent_dirty(node, stream->d.to);
-}
-
-void ali_stream_unready(struct al_node *node, ali_ref ref)
-{
-    struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_receiver *receiver = stream->v.flow->receiver;
-    unsigned level = stream->d.priority;
-
-    if (!stream->v.flow->is_ready)
-        return;
-    stream->v.flow->is_ready = false;
-    ali_flow_unlink(&receiver->levels->ready[level], READY_LINK, stream->v.flow);
-    if (!receiver->levels->ready[level].head)
-        receiver->ready_mask &= ~(1u << level);
-}
-
-/* The level that is served next: strict priority, with ageing. Returns its rank, 0: none is ready.
- */
-static uint64_t pick_level(const struct al_node *node, const struct ali_receiver *receiver,
-                           unsigned *ret_level)
-{
-    uint64_t now = ali_mono_ms(node), best_rank = 0;
-
-    for (unsigned level = 0; level < AL_PRIORITY_COUNT; level++) {
-        uint64_t rank;
-
-        if (!(receiver->ready_mask >> level & 1))
-            continue;
-        rank = 1 + level + (now - receiver->levels->since_ms[level]) / AGE_MS;
-        if (rank >= best_rank) {
-            best_rank = rank;
-            *ret_level = level;
-        }
-    }
-    return best_rank;
-}
+#define BUSY_LINK offsetof(struct ali_flow, busy)
 
 /* ---- pushing ----------------------------------------------------------------------------- */
 
-static bool has_credit(const struct al_node *node, const struct ali_receiver *receiver)
+bool ali_has_credit(const struct al_node *node, const struct ali_receiver *receiver)
 {
     const struct ali_agent *agent = ali_agent_at(node, receiver->agent);
     uint64_t out = (uint64_t)receiver->out + receiver->volatile_out;
@@ -112,7 +22,7 @@ static bool has_credit(const struct al_node *node, const struct ali_receiver *re
 /* True if there is credit that no message being read back has been promised. */
 static bool has_spare_credit(const struct al_node *node, const struct ali_receiver *receiver)
 {
-    return has_credit(node, receiver) &&
+    return ali_has_credit(node, receiver) &&
            (uint64_t)receiver->out + receiver->volatile_out + receiver->planned < receiver->credit;
 }
 
@@ -137,15 +47,6 @@ static struct ali_receiver *find_spare(const struct al_node *node, struct ali_in
     return NULL;
 }
 
-/* What is known of a message that is about to be pushed. */
-struct parcel {
-    const struct ali_rec_publish *record;
-    uint64_t seq; /* may differ from the record's: redriven, or scheduled */
-    uint16_t kind;
-    const struct ali_rec_group_post *post; /* NULL, or what a group's record says besides */
-    uint32_t number;                       /* in its workflow, 0 */
-};
-
 /* Appends an optional field to the DELIVER frame that was just written at `from`. */
 static void put_optional(struct al_node *node, size_t from, uint16_t tag, struct al_str value)
 {
@@ -160,7 +61,7 @@ static void put_optional(struct al_node *node, size_t from, uint16_t tag, struct
 /* What stands behind a DELIVER: of a group's message the group and what the chain needs; the count
  * of those that were given up before it; its number. */
 static void put_optionals(struct al_node *node, size_t from, struct al_str group,
-                          const struct parcel *parcel, unsigned skipped)
+                          const struct ali_parcel *parcel, unsigned skipped)
 {
     uint8_t count[2], number[8];
 
@@ -179,7 +80,7 @@ static void put_optionals(struct al_node *node, size_t from, struct al_str group
 }
 
 static void put_deliver(struct al_node *node, uint32_t conn, struct al_msg_deliver *deliver,
-                        const struct parcel *parcel)
+                        const struct ali_parcel *parcel)
 {
     size_t from = node->v.effects->data.size;
     struct al_str group = deliver->from;
@@ -202,8 +103,8 @@ static void put_deliver(struct al_node *node, uint32_t conn, struct al_msg_deliv
     ali_effect_send(node, conn, from);
 }
 
-static void send_deliver(struct al_node *node, const struct ali_stream *stream, uint32_t index,
-                         const struct parcel *parcel)
+void ali_send_deliver(struct al_node *node, const struct ali_stream *stream, uint32_t index,
+                      const struct ali_parcel *parcel)
 {
     const struct ali_agent *from = ali_agent_at(node, stream->d.from);
     const struct ali_agent *to = ali_agent_at(node, stream->d.to);
@@ -239,8 +140,7 @@ static void send_deliver(struct al_node *node, const struct ali_stream *stream, 
     put_deliver(node, conn, &deliver, parcel);
 }
 
-/* Pushes the message under the stream's cursor. 0 or -AL_E_NOMEM. */
-static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
+int ali_push(struct al_node *node, ali_ref ref, const struct ali_parcel *parcel)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
     struct ali_receiver *receiver = stream->v.flow->receiver;
@@ -270,7 +170,7 @@ static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
         .notify = parcel->record->flags & AL_PUBLISH_NOTIFY};
     stream->v.flow->session = receiver->session;
     ali_breaker_pushed(node, ref, out);
-    send_deliver(node, stream, stream->v.flow->pushed_count - 1, parcel);
+    ali_send_deliver(node, stream, stream->v.flow->pushed_count - 1, parcel);
     receiver->out++;
     receiver->out_bytes += out->bytes;
     node->v.waiting--;
@@ -287,7 +187,7 @@ static int push(struct al_node *node, ali_ref ref, const struct parcel *parcel)
 }
 
 /* Pushes the stream's newest message, if nothing is before it. */
-static void push_newest(struct al_node *node, ali_ref ref, const struct parcel *parcel)
+static void push_newest(struct al_node *node, ali_ref ref, const struct ali_parcel *parcel)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
     struct ali_flow *flow = ali_flow_get(node, ref);
@@ -301,7 +201,7 @@ static void push_newest(struct al_node *node, ali_ref ref, const struct parcel *
         receiver = find_spare(node, ali_agent_at(node, stream->d.to)->inbox, flow->receiver);
         if (receiver) {
             flow->receiver = receiver;
-            if (push(node, ref, parcel) == 0)
+            if (ali_push(node, ref, parcel) == 0)
                 return;
         }
     }
@@ -311,10 +211,10 @@ static void push_newest(struct al_node *node, ali_ref ref, const struct parcel *
 void ali_push_new(struct al_node *node, ali_ref ref, const struct ali_rec_publish *record,
                   uint16_t kind)
 {
-    struct parcel parcel = {.record = record,
-                            .seq = record->seq,
-                            .kind = kind,
-                            .number = ali_number_of(node, ref, record->seq)};
+    struct ali_parcel parcel = {.record = record,
+                                .seq = record->seq,
+                                .kind = kind,
+                                .number = ali_number_of(node, ref, record->seq)};
 
     push_newest(node, ref, &parcel);
 }
@@ -324,7 +224,7 @@ void ali_push_post(struct al_node *node, ali_ref ref, const struct ali_rec_group
 {
     struct ali_rec_publish record = {
         .seq = post->seq, .wall_ms = post->wall_ms, .envelope = post->envelope};
-    struct parcel parcel = {.record = &record, .seq = post->seq, .kind = kind, .post = post};
+    struct ali_parcel parcel = {.record = &record, .seq = post->seq, .kind = kind, .post = post};
 
     push_newest(node, ref, &parcel);
 }
@@ -491,326 +391,4 @@ void ali_stream_drop_volatile(struct al_node *node, ali_ref ref)
     ali_flow_drop(node, ref);
     if (stream->v.watch_count)
         ali_waiter_drop_stream(node, stream->d.id);
-}
-
-/* ---- reading a backlog back -------------------------------------------------------------- */
-
-/* Asks for the bodies of the stream's next messages, for this receiver. */
-static int plan_read(struct al_node *node, ali_ref ref, struct ali_receiver *receiver,
-                     uint32_t want)
-{
-    struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_cursor cursor = stream->v.flow->next;
-    struct ali_read read = {.kind = ALI_READ_STREAM, .stream = stream->d.id};
-    uint64_t lsns[READ_BATCH];
-    uint32_t count = 0;
-    int r;
-
-    ali_cursor_refresh(&stream->d.runs, &cursor);
-    while (count < want && cursor.seq < stream->d.runs.next_seq) {
-        if (!ali_seq_is_gone(node, stream, ref, cursor.seq))
-            lsns[count++] = cursor.lsn;
-        ali_cursor_next(&stream->d.runs, &cursor);
-    }
-    ali_stream_unready(node, ref);
-    if (count == 0) { /* only what is gone: step over it */
-        stream->v.flow->next = cursor;
-        return 0;
-    }
-    r = ali_effect_read(node, &read, lsns, count);
-    if (r < 0)
-        return r;
-    stream->v.flow->receiver = receiver;
-    stream->v.flow->reading = read.request;
-    stream->v.flow->planned = count;
-    receiver->planned += count;
-    return 0;
-}
-
-/* Reads back for one receiver what is next: of its streams, or of those that are nobody's. Returns
- * 1 if it did, 0: there is nothing or no credit; or an error. */
-static int serve(struct al_node *node, struct ali_receiver *receiver)
-{
-    struct ali_inbox *inbox = ali_agent_at(node, receiver->agent)->inbox;
-    struct ali_receiver *from = receiver;
-    unsigned level = 0, other = 0;
-    uint64_t rank, want;
-    int r;
-
-    if (!has_credit(node, receiver) || receiver->out + receiver->planned >= receiver->credit)
-        return 0;
-    rank = pick_level(node, receiver, &level);
-    if (receiver->is_shared && pick_level(node, &inbox->v.own, &other) > rank) {
-        from = &inbox->v.own;
-        level = other;
-    } else if (!rank) {
-        return 0;
-    }
-    want = receiver->credit - receiver->out - receiver->planned;
-    if (inbox->v.gate) { /* one probe at a time */
-        if (ali_inbox_out(inbox).planned)
-            return 0;
-        want = 1;
-    }
-    r = plan_read(node, from->levels->ready[level].head->stream, receiver,
-                  want < READ_BATCH ? (uint32_t)want : READ_BATCH);
-    from->levels->since_ms[level] = ali_mono_ms(node);
-    return r < 0 ? r : 1;
-}
-
-/* Those that share an inbox get a batch each, in turn. */
-static int serve_in_turn(struct al_node *node, struct ali_inbox *inbox)
-{
-    uint32_t idle = 0;
-    int r = 0;
-
-    while (r >= 0 && idle < inbox->v.shared_count) {
-        r = serve(node, inbox->v.shared);
-        idle = r > 0 ? 0 : idle + 1;
-        inbox->v.shared = inbox->v.shared->next;
-    }
-    return r < 0 ? r : 0;
-}
-
-static int pump(struct al_node *node, ali_ref ref)
-{
-    struct ali_inbox *inbox = ali_agent_at(node, ref)->inbox;
-    int r = 1;
-
-    if (inbox->v.shared)
-        return serve_in_turn(node, inbox);
-    while (r > 0 && inbox->v.own.ready_mask)
-        r = serve(node, &inbox->v.own);
-    return r < 0 ? r : 0;
-}
-
-int ali_pump_dirty(struct al_node *node)
-{
-    int r = 0;
-
-    for (uint32_t i = 0; i < node->v.dirty_count; i++) {
-        ali_ref ref = node->v.dirty[i];
-
-        if (!al_pool_has(&node->agents, ref))
-            continue;
-        ali_agent_at(node, ref)->inbox->v.dirty = false;
-        if (r == 0)
-            r = pump(node, ref);
-    }
-    node->v.dirty_count = 0;
-    return r;
-}
-
-static int push_read(struct al_node *node, ali_ref ref, const struct al_event *event)
-{
-    struct ali_stream *stream = ali_stream_at(node, ref);
-
-    ali_cursor_refresh(&stream->d.runs, &stream->v.flow->next);
-    for (uint32_t i = 0; i < event->record_count; i++) {
-        struct ali_rec_publish record;
-        struct ali_rec_group_post post;
-        struct parcel parcel = {.record = &record};
-        struct al_msg_envelope envelope;
-
-        while (stream->v.flow->next.seq < stream->d.runs.next_seq &&
-               ali_seq_is_gone(node, stream, ref, stream->v.flow->next.seq))
-            ali_cursor_next(&stream->d.runs, &stream->v.flow->next);
-        if (stream->v.flow->next.seq == stream->d.runs.next_seq ||
-            stream->v.flow->next.lsn != event->records[i].lsn ||
-            !has_credit(node, stream->v.flow->receiver) || ali_is_out_elsewhere(stream))
-            break;
-        if (ali_unwrap_message(&event->records[i], &record, &post) < 0 ||
-            (post.group ? post.group != ali_agent_at(node, stream->d.from)->d.id
-                        : record.stream != stream->d.id) ||
-            al_decode_envelope(record.envelope, &envelope) < 0)
-            return -AL_E_DAMAGED;
-        parcel.post = post.group ? &post : NULL;
-        parcel.seq = stream->v.flow->next.seq;
-        parcel.number = ali_number_of(node, ref, parcel.seq);
-        parcel.kind = ali_metric_find(node, envelope.kind);
-        if (push(node, ref, &parcel) < 0)
-            break;
-    }
-    ali_stream_ready(node, ref);
-    return 0;
-}
-
-/* ---- a receiver that came back ----------------------------------------------------------- */
-
-/* What was on its way when the connection broke is lost to the receiver, though its leases hold. It
- * is sent again before anything new of its stream. */
-static int plan_again(struct al_node *node, ali_ref ref)
-{
-    struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_read read = {.kind = ALI_READ_AGAIN, .stream = stream->d.id};
-    uint64_t lsns[READ_BATCH];
-    uint32_t count = 0;
-    int r;
-
-    stream->v.flow->again = 0;
-    for (uint32_t i = 0; i < stream->v.flow->pushed_count && count < READ_BATCH; i++) {
-        const struct ali_push *push = ali_push_at(stream, i);
-
-        if (push->seq >= stream->v.flow->again_next && push->seq <= stream->v.flow->again_end)
-            lsns[count++] = push->lsn;
-    }
-    if (count == 0) {
-        ali_stream_ready(node, ref);
-        return 0;
-    }
-    r = ali_effect_read(node, &read, lsns, count);
-    if (r < 0)
-        return r;
-    stream->v.flow->again = read.request;
-    ali_stream_unready(node, ref);
-    return 0;
-}
-
-int ali_push_again(struct al_node *node, const struct ali_receiver *receiver)
-{
-    struct ali_flow *flow = receiver->busy.head;
-    int r = 0;
-
-    for (; flow && r == 0; flow = flow->busy.next) {
-        const struct ali_stream *stream = ali_stream_at(node, flow->stream);
-
-        if (ali_is_out_elsewhere(stream))
-            continue;
-        flow->again_next = ali_push_at(stream, 0)->seq;
-        flow->again_end = ali_push_at(stream, flow->pushed_count - 1)->seq;
-        r = plan_again(node, flow->stream);
-    }
-    return r;
-}
-
-/* The first message from this sequence on that is out with this connection; 0: none. */
-static uint64_t first_out(const struct ali_conn *conn, const struct ali_stream *stream,
-                          uint64_t start)
-{
-    uint32_t i = 0;
-
-    if (!stream->v.flow->pushed_count || stream->v.flow->receiver->conn != conn->number ||
-        ali_is_out_elsewhere(stream))
-        return 0;
-    while (i < stream->v.flow->pushed_count && ali_push_at(stream, i)->seq < start)
-        i++;
-    return i < stream->v.flow->pushed_count ? ali_push_at(stream, i)->seq : 0;
-}
-
-int ali_push_range(struct al_node *node, const struct ali_conn *conn, ali_ref ref, uint64_t start,
-                   uint64_t end)
-{
-    struct ali_stream *stream = ali_stream_at(node, ref);
-    struct ali_flow *flow = stream->v.flow;
-    uint64_t first = first_out(conn, stream, start);
-    struct al_msg_recall recall = {.agent = ali_agent_at(node, stream->d.to)->d.id,
-                                   .stream = stream->d.id,
-                                   .seq = start,
-                                   .code = AL_E_CANCELLED};
-
-    node->v.counters.asked_again++;
-    if (!first) { /* it was settled, or recalled meanwhile; so was what the receiver holds */
-        if (!AL_PLANT(node, GAP_UNANSWERED))
-            ALI_SEND(node, conn->number, recall, &recall);
-        return 0;
-    }
-    if (end < first) /* its prev_seq says that nothing is missing before it */
-        end = first;
-    if (flow->again) { /* of the other range nothing is left out */
-        flow->again_next = start < flow->again_next ? start : flow->again_next;
-        flow->again_end = end > flow->again_end ? end : flow->again_end;
-        return 0;
-    }
-    flow->again_next = start;
-    flow->again_end = end;
-    return plan_again(node, ref);
-}
-
-/* What of the answer is still out, in order. A message whose record was carried meanwhile is read
- * at its new place before anything behind it goes out. */
-static int send_again(struct al_node *node, ali_ref ref, const struct al_event *event)
-{
-    struct ali_stream *stream = ali_stream_at(node, ref);
-    uint32_t at = 0;
-
-    if (stream->v.flow->receiver->conn == AL_REF_NONE || ali_is_out_elsewhere(stream)) {
-        stream->v.flow->again = 0; /* gone again */
-        ali_stream_ready(node, ref);
-        return 0;
-    }
-    for (uint32_t i = 0; i < stream->v.flow->pushed_count; i++) {
-        const struct ali_push *push = ali_push_at(stream, i);
-        struct ali_rec_publish record;
-        struct ali_rec_group_post post;
-        struct parcel parcel = {
-            .record = &record, .seq = push->seq, .number = ali_number_of(node, ref, push->seq)};
-
-        if (push->seq < stream->v.flow->again_next || push->seq > stream->v.flow->again_end)
-            continue;
-        while (at < event->record_count && event->records[at].lsn != push->lsn)
-            at++; /* settled meanwhile */
-        if (at == event->record_count)
-            break;
-        if (ali_unwrap_message(&event->records[at], &record, &post) < 0)
-            return -AL_E_DAMAGED;
-        parcel.post = post.group ? &post : NULL;
-        send_deliver(node, stream, i, &parcel);
-        stream->v.flow->again_next = parcel.seq + 1;
-    }
-    return plan_again(node, ref);
-}
-
-/* The records were settled or carried while they were being read, and their segment went. They are
- * asked for where they are now; again and again in vain they cannot be. */
-static int read_missed(struct al_node *node, ali_ref ref, bool again, int status)
-{
-    struct ali_stream *stream = ali_stream_at(node, ref);
-
-    if (status != -AL_E_NOT_FOUND || ++stream->v.flow->misses > MISSES_MAX)
-        return status;
-    if (!again)
-        ali_stream_forget_reading(node, stream);
-    else if (stream->v.flow->receiver->conn != AL_REF_NONE && !ali_is_out_elsewhere(stream))
-        return plan_again(node, ref);
-    else
-        stream->v.flow->again = 0;
-    ali_stream_ready(node, ref);
-    return 0;
-}
-
-int ali_read_done(struct al_node *node, const struct al_event *event)
-{
-    struct ali_receiver *receiver;
-    struct ali_stream *stream;
-    struct ali_read read;
-    uint32_t place = (uint32_t)event->request - 1;
-    ali_ref ref;
-
-    if (!al_pool_has(&node->v.reads, place))
-        return 0;
-    read = *(struct ali_read *)al_pool_at(&node->v.reads, place);
-    if (read.request != event->request)
-        return 0;
-    al_pool_put(&node->v.reads, place);
-    if (read.kind != ALI_READ_STREAM && read.kind != ALI_READ_AGAIN)
-        return ali_query_read_done(node, &read, event);
-    ref = ali_find_stream(node, read.stream);
-    if (ref == AL_REF_NONE)
-        return 0;
-    stream = ali_stream_at(node, ref);
-    if (read.request !=
-        (read.kind == ALI_READ_AGAIN ? stream->v.flow->again : stream->v.flow->reading))
-        return 0; /* recalled meanwhile */
-    if (event->status < 0)
-        return read_missed(node, ref, read.kind == ALI_READ_AGAIN, event->status);
-    stream->v.flow->misses = 0;
-    if (read.kind == ALI_READ_AGAIN)
-        return send_again(node, ref, event);
-    receiver = stream->v.flow->receiver->conn == AL_REF_NONE ? NULL : stream->v.flow->receiver;
-    ali_stream_forget_reading(node, stream); /* now it may be anybody's */
-    if (stream->v.flow->again)
-        return 0; /* what is out comes first; this is read once more behind it */
-    if (receiver)
-        stream->v.flow->receiver = receiver;
-    return push_read(node, ref, event);
 }

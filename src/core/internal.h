@@ -397,9 +397,6 @@ void ali_lanes_start(struct al_node *node);
 
 /* ---- deliver.c --------------------------------------------------------------------------- */
 
-/* The stream has (or may have) something to push. */
-void ali_stream_ready(struct al_node *node, ali_ref ref);
-void ali_stream_unready(struct al_node *node, ali_ref ref);
 /* Pushes the message that was just admitted as the stream's newest, if nothing is before it. */
 void ali_push_new(struct al_node *node, ali_ref stream, const struct ali_rec_publish *record,
                   uint16_t kind);
@@ -408,16 +405,6 @@ void ali_push_post(struct al_node *node, ali_ref stream, const struct ali_rec_gr
                    uint16_t kind);
 /* Passes a volatile message on, or drops and counts it. */
 void ali_push_volatile(struct al_node *node, ali_ref stream, const struct al_msg_publish *m);
-/* Notes that the agent's inbox must be looked at before the step ends. */
-void ali_agent_dirty(struct al_node *node, ali_ref agent);
-int ali_pump_dirty(struct al_node *node);
-int ali_read_done(struct al_node *node, const struct al_event *event);
-/* Sends everything that the receiver's session has out once more, under the same leases. */
-int ali_push_again(struct al_node *node, const struct ali_receiver *receiver);
-/* Likewise, of one stream, what is out with this connection between two sequences; if nothing is,
- * the first one behind; if nothing is out there either, RECALL says so. 0 or -AL_E_NOMEM. */
-int ali_push_range(struct al_node *node, const struct ali_conn *conn, ali_ref stream,
-                   uint64_t start, uint64_t end);
 /* Disarms and unlinks a stream that is about to go. */
 void ali_stream_drop_volatile(struct al_node *node, ali_ref ref);
 /* A read under way is not wanted any more. */
@@ -437,6 +424,19 @@ void ali_push_drop(struct al_node *node, ali_ref stream);
 /* Takes back what is out from the index-th message of the stream on; all of it if that is simpler.
  */
 void ali_stream_recall_tail(struct al_node *node, ali_ref ref, uint32_t index, int code);
+
+/* ---- backlog.c --------------------------------------------------------------------------- */
+
+/* Serves the inboxes that were noted. */
+int ali_pump_dirty(struct al_node *node);
+/* The answer to a READ effect. */
+int ali_read_done(struct al_node *node, const struct al_event *event);
+/* Sends everything that the receiver's session has out once more, under the same leases. */
+int ali_push_again(struct al_node *node, const struct ali_receiver *receiver);
+/* Likewise, of one stream, what is out with this connection between two sequences; if nothing is,
+ * the first one behind; if nothing is out there either, RECALL says so. 0 or -AL_E_NOMEM. */
+int ali_push_range(struct al_node *node, const struct ali_conn *conn, ali_ref stream,
+                   uint64_t start, uint64_t end);
 
 /* ---- settle.c ---------------------------------------------------------------------------- */
 
@@ -501,6 +501,12 @@ bool ali_is_out_elsewhere(const struct ali_stream *stream);
 /* If nothing of the stream is out or on its way, any receiver may have what comes next: the caller
  * makes it ready. */
 void ali_stream_unbind(struct al_node *node, ali_ref stream);
+
+/* The stream has (or may have) something to push. */
+void ali_stream_ready(struct al_node *node, ali_ref ref);
+void ali_stream_unready(struct al_node *node, ali_ref ref);
+/* Notes that the agent's inbox must be looked at before the step ends. */
+void ali_agent_dirty(struct al_node *node, ali_ref agent);
 
 /* ---- attach.c ---------------------------------------------------------------------------- */
 

@@ -3,9 +3,11 @@
  * A stream belongs to one receiver as long as it has messages out, or being read back for it, so
  * that its order holds however many share the inbox. Otherwise it belongs to nobody in particular,
  * which is to say to the inbox's own receiver: that is the exclusive one, and where streams wait
- * until one of those that share the inbox has credit (deliver.c). */
+ * until one of those that share the inbox has credit (backlog.c). */
 #include "core/internal.h"
 #include <assert.h>
+
+#define READY_LINK offsetof(struct ali_flow, ready)
 
 /* ---- those that share an inbox ------------------------------------------------------------ */
 
@@ -135,4 +137,67 @@ void ali_stream_unbind(struct al_node *node, ali_ref ref)
     ali_stream_unready(node, ref);
     flow->receiver = &ali_agent_at(node, receiver->agent)->inbox->v.own;
     ali_receiver_done(node, receiver);
+}
+
+/* ---- ready lists ------------------------------------------------------------------------- */
+
+void ali_agent_dirty(struct al_node *node, ali_ref ref)
+{
+    struct ali_agent *agent = ali_agent_at(node, ref);
+
+    if (agent->inbox->v.dirty ||
+        (!agent->inbox->v.shared &&
+         (!agent->inbox->v.own.ready_mask || agent->inbox->v.own.conn == AL_REF_NONE)))
+        return;
+    if (node->v.dirty_count == node->v.dirty_cap) {
+        uint32_t cap = node->v.dirty_cap ? node->v.dirty_cap * 2 : 16;
+        ali_ref *dirty =
+            node->alloc.realloc_fn(node->alloc.ctx, node->v.dirty,
+                                   node->v.dirty_cap * sizeof(*dirty), cap * sizeof(*dirty));
+
+        if (!dirty) {
+            node->v.effects->failed = true;
+            return;
+        }
+        node->v.dirty = dirty;
+        node->v.dirty_cap = cap;
+    }
+    agent->inbox->v.dirty = true;
+    node->v.dirty[node->v.dirty_count++] = ref;
+}
+
+void ali_stream_ready(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    unsigned level = stream->d.priority;
+    struct ali_receiver *receiver;
+
+    if (!ali_runs_count(&stream->d.runs) || !ali_flow_get(node, ref))
+        return;
+    ali_stream_unbind(node, ref);
+    if (stream->v.flow->is_ready || stream->v.flow->is_held || stream->v.flow->is_blocked ||
+        stream->v.flow->reading || stream->v.flow->again || ali_is_out_elsewhere(stream) ||
+        stream->v.flow->next.seq == stream->d.runs.next_seq)
+        return;
+    receiver = stream->v.flow->receiver;
+    if (!(receiver->ready_mask >> level & 1))
+        receiver->levels->since_ms[level] = ali_mono_ms(node);
+    stream->v.flow->is_ready = true;
+    ali_flow_push(&receiver->levels->ready[level], READY_LINK, stream->v.flow);
+    receiver->ready_mask |= 1u << level;
+    ali_agent_dirty(node, stream->d.to);
+}
+
+void ali_stream_unready(struct al_node *node, ali_ref ref)
+{
+    struct ali_stream *stream = ali_stream_at(node, ref);
+    struct ali_receiver *receiver = stream->v.flow->receiver;
+    unsigned level = stream->d.priority;
+
+    if (!stream->v.flow->is_ready)
+        return;
+    stream->v.flow->is_ready = false;
+    ali_flow_unlink(&receiver->levels->ready[level], READY_LINK, stream->v.flow);
+    if (!receiver->levels->ready[level].head)
+        receiver->ready_mask &= ~(1u << level);
 }
