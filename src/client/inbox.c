@@ -148,9 +148,10 @@ void ali_rstream_free(struct ali_csession *session, struct ali_rstream *stream)
 static bool is_left_to_commits(const struct ali_rstream *stream)
 {
     const struct ali_delivery *last = stream->queued ? stream->queued->prev : stream->tail;
+    const struct ali_delivery *first = stream->head;
 
-    return last && last->let_go && last->commit && ali_commit_is_under_way(last->commit) &&
-           !stream->head->dropped;
+    return first && !first->dropped && last && last->let_go && last->commit &&
+           ali_commit_is_under_way(last->commit);
 }
 
 void ali_rstream_update(struct ali_csession *session, struct ali_rstream *stream)
