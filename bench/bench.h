@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #define BENCH_PATH_MAX  512u
+#define BENCH_WARM      300000u      /* messages after which the rings of a node are full */
 #define BENCH_READ_SIZE (256u << 10) /* bytes per read, and of frames made before a write */
 
 /* ---- util.c ------------------------------------------------------------------------------ */
@@ -47,6 +48,8 @@ uint64_t ali_cpu_machine_ns(void);
 double ali_written_kib(pid_t pid);
 /* Resident memory in KiB. */
 double ali_rss_kib(pid_t pid);
+/* The same once background work has ended: when it does not change for a second. */
+double ali_rss_settled(pid_t pid);
 /* Waits until the machine is nearly idle, at most ali_patience seconds. */
 void ali_wait_quiet(void);
 extern double ali_patience;

@@ -1,11 +1,9 @@
 /* beside.c - W1 on a node that holds much and uses none of it, in turns with W1 on an empty one. */
 #include "bench.h"
-#include <unistd.h>
 
-#define TIMERS    1000000u
-#define STREAMS   100000u
-#define GROUPS    10000u
-#define SETTLE_US 1000000 /* lets background work end before memory is looked at */
+#define TIMERS  1000000u
+#define STREAMS 100000u
+#define GROUPS  10000u
 
 static struct bench_load w1(const char *workload, double seconds)
 {
@@ -84,19 +82,18 @@ static void make_idle(const struct bench_server *server, const char *metric, uns
     double before;
 
     make(server, first);
-    usleep(SETTLE_US);
-    before = ali_rss_kib(server->pid);
+    before = ali_rss_settled(server->pid);
     make(server, count);
-    usleep(SETTLE_US);
     ali_row_add(server->peer->name, "w1-idle", 256, metric,
-                (ali_rss_kib(server->pid) - before) * 1024 / (count - first), "B");
+                (ali_rss_settled(server->pid) - before) * 1024 / (count - first), "B");
 }
 
 void ali_idle_measure(unsigned pairs, double seconds)
 {
-    const struct bench_load warm = w1("w1-warm", 1);
+    struct bench_load warm = w1("w1-warm", 0);
     struct bench_server plain, busy;
 
+    warm.messages = BENCH_WARM;
     ali_note("idle streams and groups: making them");
     ali_server_start(&plain, &ali_peer_agentlink);
     ali_server_start(&busy, &ali_peer_agentlink);
