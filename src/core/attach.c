@@ -283,7 +283,7 @@ int ali_handle_attach(struct al_node *node, struct ali_conn *conn, const struct 
         r = ali_agent_get(node, conn, m->agent, !(m->flags & AL_ATTACH_NO_CREATE), &ref);
     if (r == 0)
         r = find_way(node, ref, conn, m->flags, &receiver, &resumed);
-    if (r < 0) {
+    if (r != 0) {
         ali_send_error(node, conn, AL_MSG_ATTACH, m->request, r);
         return 0;
     }
