@@ -457,7 +457,7 @@ static void check_only(struct sim *sim, struct sim_stream *stream, uint32_t numb
         const struct sim_receiver *holder = holder_of(sim, stream, slot);
 
         if (slot->tap_generation != sim->ledger->tap_generation || !slot->out || slot->lease_void ||
-            slot->attach == receiver->attach)
+            &inbox->receivers[slot->holder] == receiver) /* its own, perhaps from before */
             continue;
         if (holder && holder->attached)
             sim_fail(sim, "stream %u is given to another receiver; client %u has %u:%llu of it",
