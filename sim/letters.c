@@ -221,8 +221,7 @@ static void on_post(struct sim_letters *l, const struct ali_rec_group_post *r)
 {
     struct line *line;
 
-    place_at(line_at(&l->groups, r->group), r->seq)->bytes =
-        r->what == AL_GROUP_MESSAGE ? size_of(r->envelope) : 0;
+    place_at(line_at(&l->groups, r->group), r->seq)->bytes = size_of(r->envelope);
     if (r->what != AL_GROUP_JOINED)
         return;
     line = line_at(&l->streams, r->stream);
