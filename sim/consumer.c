@@ -232,7 +232,8 @@ static void finish(struct sim *sim, struct sim_client *client, uint32_t index)
     send_ack(sim, client, &d, status, false);
     if (sim->faults_on && sim_chance(sim, p->duplicate_frame)) {
         sim->tally.fault[SIM_FAULT_DUPLICATE_FRAME]++;
-        if (d.parts && sim_chance(sim, 500)) /* one more, behind the end mark: refused */
+        /* One more, behind the end mark: refused, unless that was, for one before it is out. */
+        if (d.parts && !c->resumed && !p->lost_delivery && sim_chance(sim, 500))
             send_part(sim, client, &d, d.parts + 1);
         else
             send_ack(sim, client, &d, status, sim_chance(sim, 500));
@@ -526,6 +527,7 @@ static void consumer_frame(struct sim *sim, struct sim_client *client, const str
         c->attached = true;
         c->asked = false;
         c->number = m.attached.agent;
+        c->resumed = m.attached.resumed;
         if (m.attached.resumed) {
             keep_running(c);
         } else { /* leases from before are void */

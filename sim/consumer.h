@@ -38,6 +38,7 @@ struct consumer {
     uint32_t agent; /* index of the agent it receives */
     uint32_t number;
     bool attached, asked, rude;
+    bool resumed;      /* the session had another connection before: acks may have got lost */
     struct come *come; /* by stream */
     uint32_t come_cap;
     uint32_t credit, rounds;
