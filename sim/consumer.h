@@ -41,6 +41,7 @@ struct consumer {
     bool resumed;      /* the session had another connection before: acks may have got lost */
     struct come *come; /* by stream */
     uint32_t come_cap;
+    uint64_t ask_ns; /* nothing that is missing is asked for again before this */
     uint32_t credit, rounds;
     uint64_t retry_at_ns, pause_until_ns;
     struct delivery queue[SIM_CONSUMER_QUEUE];

@@ -57,11 +57,13 @@ static void ask(struct sim *sim, struct sim_client *client, uint32_t stream, uin
     SIM_PUT(sim, client, gap_nack, &m);
 }
 
-static void begin_gap(const struct sim *sim, struct come *come)
+static void begin_gap(const struct sim *sim, struct consumer *c, struct come *come)
 {
     come->begun_ns = sim->mono_ns;
     come->pause_ms = ASK_MS;
     come->ask_ns = sim->mono_ns + ASK_MS * AL_NS_PER_MS;
+    if (come->ask_ns < c->ask_ns)
+        c->ask_ns = come->ask_ns;
 }
 
 /* Something has come: up to where is everything here now? */
@@ -80,7 +82,7 @@ static void close_up(struct sim *sim, struct consumer *c, uint32_t stream)
         sim->tally.reached[SIM_REACHED_HEALED]++;
         come->end = 0;
     } else if (come->end && come->high != high) {
-        begin_gap(sim, come);
+        begin_gap(sim, c, come);
     }
 }
 
@@ -92,7 +94,7 @@ static void miss(struct sim *sim, struct sim_client *client, const struct delive
     uint64_t start = (come->end > come->high ? come->end : come->high) + 1;
 
     if (!come->end)
-        begin_gap(sim, come);
+        begin_gap(sim, c, come);
     if (d->after < start)
         return;
     come->end = d->after;
@@ -102,10 +104,15 @@ static void miss(struct sim *sim, struct sim_client *client, const struct delive
 void sim_come_ask_again(struct sim *sim, struct sim_client *client)
 {
     struct consumer *c = client->role_state;
+    uint64_t next_ns = UINT64_MAX;
 
+    if (sim->mono_ns < c->ask_ns)
+        return;
     for (uint32_t n = 0; n < c->come_cap && client->conn != SIM_NONE; n++) {
         struct come *come = &c->come[n];
 
+        if (come->end && come->ask_ns < next_ns)
+            next_ns = come->ask_ns;
         if (!come->end || sim->mono_ns < come->ask_ns)
             continue;
         if (sim->mono_ns >= come->begun_ns + GIVE_UP_MS * AL_NS_PER_MS) {
@@ -118,6 +125,7 @@ void sim_come_ask_again(struct sim *sim, struct sim_client *client)
             come->pause_ms *= 2;
         come->ask_ns = sim->mono_ns + come->pause_ms * AL_NS_PER_MS;
     }
+    c->ask_ns = next_ns; /* or sooner: then this looks in vain once more */
 }
 
 void sim_come_add(struct sim *sim, struct sim_client *client, const struct delivery *d)
