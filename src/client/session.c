@@ -2,7 +2,7 @@
  *
  * What a connection needs before anything else is HELLO and WELCOME. On WELCOME each part of the
  * session says again what the node may not have heard: the producer is resumed and channels are
- * reopened (outbox.c), agents are attached (inbox.c), ends are watched (watch.c), questions asked
+ * reopened (outbox.c), agents are attached (attach.c), ends are watched (watch.c), questions asked
  * (request.c). Memory failure while a frame is handled gives the connection up: what was lost is
  * said again on the next one, so there is one way to recover, not two. */
 #include "client/session.h"
