@@ -76,6 +76,8 @@ static int serve(struct al_node *node, struct ali_receiver *receiver)
     uint64_t rank, want;
     int r;
 
+    if (!(receiver->ready_mask | inbox->v.own.ready_mask))
+        return 0; /* before anything is asked: many may share the inbox */
     if (!ali_has_credit(node, receiver) || receiver->out + receiver->planned >= receiver->credit)
         return 0;
     rank = pick_level(node, receiver, &level);
