@@ -116,18 +116,30 @@ static void send_detached(struct al_node *node, uint32_t conn, uint32_t agent, i
 void ali_sessions_removed(struct al_node *node, ali_ref ref)
 {
     struct ali_agent *agent = ali_agent_at(node, ref);
-    struct ali_receiver *receiver = &agent->inbox->v.own;
+    struct ali_receiver *receiver = &agent->inbox->v.own, *next;
 
-    for (; receiver; receiver = ali_receiver_next(agent->inbox, receiver)) {
+    for (; receiver; receiver = next) {
+        next = ali_receiver_next(agent->inbox, receiver);
         if (receiver->conn != AL_REF_NONE)
             send_detached(node, receiver->conn, agent->d.id, AL_E_NOT_FOUND,
                           "the agent was removed");
         ali_session_leave(node, receiver, true);
         receiver->has_session = false;
+        ali_receiver_done(node, receiver);
     }
 }
 
 /* ---- attaching --------------------------------------------------------------------------- */
+
+/* A connected receiver goes, for that of this connection. */
+static void replace(struct al_node *node, struct ali_receiver *receiver,
+                    const struct ali_conn *conn, bool keep_leases)
+{
+    if (receiver->conn != conn->number)
+        send_detached(node, receiver->conn, ali_agent_at(node, receiver->agent)->d.id, AL_E_FENCED,
+                      al_error_text(AL_E_FENCED));
+    ali_session_leave(node, receiver, keep_leases);
+}
 
 /* Makes way for a new session of this receiver: 0, -AL_E_ALREADY_ATTACHED, -AL_E_NOMEM.
  * *ret_resumed: it is the same instance, whose leases hold. */
@@ -142,10 +154,7 @@ static int make_way(struct al_node *node, struct ali_receiver *receiver,
     if (receiver->conn != AL_REF_NONE) {
         if (!same && !takeover)
             return -AL_E_ALREADY_ATTACHED;
-        if (receiver->conn != conn->number)
-            send_detached(node, receiver->conn, ali_agent_at(node, receiver->agent)->d.id,
-                          AL_E_FENCED, al_error_text(AL_E_FENCED));
-        ali_session_leave(node, receiver, same);
+        replace(node, receiver, conn, same);
     }
     ali_receiver_await(node, receiver, 0);
     receiver->volatile_out = 0;
@@ -201,12 +210,8 @@ static int end_shared(struct al_node *node, struct ali_inbox *inbox, const struc
         next = ali_receiver_next(inbox, receiver);
         if (receiver->keeps_leases)
             continue; /* they run until their own time-outs */
-        if (receiver->conn != AL_REF_NONE) {
-            if (receiver->conn != conn->number)
-                send_detached(node, receiver->conn, ali_agent_at(node, receiver->agent)->d.id,
-                              AL_E_FENCED, al_error_text(AL_E_FENCED));
-            ali_session_leave(node, receiver, false);
-        }
+        if (receiver->conn != AL_REF_NONE)
+            replace(node, receiver, conn, false);
         r = ali_session_end(node, receiver, same ? 0 : takeover ? AL_E_FENCED : AL_E_CLOSED);
     }
     return r;
@@ -218,13 +223,14 @@ static int share(struct al_node *node, ali_ref ref, const struct ali_conn *conn,
 {
     struct ali_inbox *inbox = ali_agent_at(node, ref)->inbox;
     struct ali_receiver *receiver = inbox->v.shared;
-    int r = end_exclusive(node, inbox, conn, takeover);
+    int r;
 
-    while (r == 0 && receiver && !al_id_eq(&receiver->instance, &conn->instance))
+    while (receiver && !al_id_eq(&receiver->instance, &conn->instance))
         receiver = ali_receiver_next(inbox, receiver);
+    if (!receiver && inbox->v.shared_count >= AL_RECEIVERS_MAX)
+        return -AL_E_LIMIT;
+    r = end_exclusive(node, inbox, conn, takeover);
     if (r == 0 && !receiver) {
-        if (inbox->v.shared_count >= AL_RECEIVERS_MAX)
-            return -AL_E_LIMIT;
         receiver = ali_receiver_share(node, ref);
         r = receiver ? 0 : -AL_E_NOMEM;
     }
@@ -247,6 +253,18 @@ static int find_way(struct al_node *node, ali_ref ref, const struct ali_conn *co
     r = end_shared(node, inbox, conn, takeover);
     *ret_receiver = &inbox->v.own;
     return r < 0 ? r : make_way(node, &inbox->v.own, conn, takeover, ret_resumed);
+}
+
+/* Why it is refused. */
+static const char *refusal(const struct ali_conn *conn, ali_ref ref, unsigned flags, int error)
+{
+    if (error != -AL_E_LIMIT)
+        return al_error_text(error);
+    if (conn->attach_count >= AL_ATTACHES_PER_CONN_MAX)
+        return "the connection receives for as many agents as it may; use another one";
+    if (ref != AL_REF_NONE && flags & AL_ATTACH_SHARED)
+        return "as many receivers as may share the inbox already do; end one of them";
+    return "the node has as many agents as it may; remove one";
 }
 
 static void join(struct ali_conn *conn, struct ali_receiver *receiver,
@@ -284,7 +302,8 @@ int ali_handle_attach(struct al_node *node, struct ali_conn *conn, const struct 
     if (r == 0)
         r = find_way(node, ref, conn, m->flags, &receiver, &resumed);
     if (r != 0) {
-        ali_send_error(node, conn, AL_MSG_ATTACH, m->request, r);
+        ali_send_error_detail(node, conn, AL_MSG_ATTACH, m->request, r,
+                              refusal(conn, ref, m->flags, r));
         return 0;
     }
     if (!resumed)

@@ -138,15 +138,21 @@ void ali_effect_notice(struct al_node *node, enum al_node_notice notice, struct 
                                                          .size = subject.n + detail.n};
 }
 
-void ali_send_error(struct al_node *node, struct ali_conn *conn, uint8_t about, uint32_t request,
-                    int error)
+void ali_send_error_detail(struct al_node *node, struct ali_conn *conn, uint8_t about,
+                           uint32_t request, int error, const char *detail)
 {
     struct al_msg_error msg = {.request = request,
                                .code = (uint16_t)(error < 0 ? -error : error),
                                .about = about,
-                               .detail = al_str_c(al_error_text(error))};
+                               .detail = al_str_c(detail)};
 
     ALI_SEND(node, conn->number, error, &msg);
+}
+
+void ali_send_error(struct al_node *node, struct ali_conn *conn, uint8_t about, uint32_t request,
+                    int error)
+{
+    ali_send_error_detail(node, conn, about, request, error, al_error_text(error));
 }
 
 void ali_send_fatal(struct al_node *node, struct ali_conn *conn, uint8_t about, int error,

@@ -41,6 +41,9 @@ void ali_effect_notice(struct al_node *node, enum al_node_notice notice, struct 
 /* A frame was refused; fatal ones close the connection. detail may be NULL: the error's text. */
 void ali_send_error(struct al_node *node, struct ali_conn *conn, uint8_t about, uint32_t request,
                     int error);
+/* Likewise, where its text says too little. */
+void ali_send_error_detail(struct al_node *node, struct ali_conn *conn, uint8_t about,
+                           uint32_t request, int error, const char *detail);
 void ali_send_fatal(struct al_node *node, struct ali_conn *conn, uint8_t about, int error,
                     const char *detail);
 void ali_send_done(struct al_node *node, struct ali_conn *conn, uint32_t request, int error,
