@@ -66,6 +66,23 @@ def test_second_receiver_is_refused(pair, connect):
         connect().attach(pair.receiver_name)
 
 
+def test_a_stream_of_a_shared_inbox_is_with_one_receiver(pair, connect):
+    pair.attach(flags=al.SHARED)
+    connect().attach(pair.receiver_name, flags=al.SHARED)
+    pair.send(b"1", b"2")
+    first, second = deliveries(pair, 2)
+    assert (first["seq"], second["seq"], second["prev_seq"]) == (1, 2, 1)
+    with pytest.raises(Refused, match="ALREADY_ATTACHED"):
+        connect().attach(pair.receiver_name)
+
+
+def test_one_more_than_may_share_is_told_what_to_do(pair, connect):
+    for _ in range(128):
+        connect().attach(pair.receiver_name, flags=al.SHARED)
+    with pytest.raises(Refused, match="LIMIT: as many receivers .*; end one of them"):
+        pair.attach(flags=al.SHARED)
+
+
 def test_take_over_fences_the_old_receiver(pair, connect):
     pair.send(b"1", b"2")
     pair.attach()
