@@ -58,7 +58,7 @@ void sim_driver_config(struct sim *sim, struct al_node_config *ret_config)
     ret_config->inbox_max = p->inbox_max;
     ret_config->policy = p->policy;
     ret_config->breaker = p->breaker;
-    ret_config->plants = sim->options->core_plants;
+    ret_config->plant = sim->options->core_plant;
 }
 
 void sim_driver_store_config(struct sim *sim, struct al_store_config *ret_config)

@@ -25,10 +25,10 @@ enum room { ROOM_CORE, ROOM_STORE, ROOM_DRIVER };
 
 static const struct plant {
     enum room room;
-    uint64_t bit;
+    uint64_t which; /* core: its number; store, driver: its bit */
     const char *name, *text;
 } plants[] = {
-#define AL_X(symbol, name, text) {ROOM_CORE, 1ull << ALI_PLANT_##symbol, name, text},
+#define AL_X(symbol, name, text) {ROOM_CORE, ALI_PLANT_##symbol, name, text},
     AL_CORE_PLANTS(AL_X)
 #undef AL_X
 #define AL_X(symbol, name, text) {ROOM_STORE, 1ull << AL_PLANT_STORE_##symbol, name, text},
@@ -48,9 +48,9 @@ static void list_plants(void)
 
 static void set_plant(struct sim_options *options, const struct plant *plant)
 {
-    options->core_plants = plant->room == ROOM_CORE ? plant->bit : 0;
-    options->store_plants = plant->room == ROOM_STORE ? plant->bit : 0;
-    options->driver_plants = plant->room == ROOM_DRIVER ? plant->bit : 0;
+    options->core_plant = plant->room == ROOM_CORE ? (uint32_t)plant->which : 0;
+    options->store_plants = plant->room == ROOM_STORE ? plant->which : 0;
+    options->driver_plants = plant->room == ROOM_DRIVER ? plant->which : 0;
 }
 
 /* ---- workers ----------------------------------------------------------------------------- */

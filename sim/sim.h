@@ -56,7 +56,8 @@ struct sim_options {
     uint32_t steps; /* core events of the safety phase; 0: by seed */
     uint32_t jobs;
     bool verbose, live_trace;
-    uint64_t core_plants, store_plants, driver_plants;
+    uint32_t core_plant;                  /* enum ali_plant */
+    uint64_t store_plants, driver_plants; /* bits */
 };
 
 /* What a seed is like: drawn once at its start. Shares are per 1000 unless they say otherwise. */

@@ -78,7 +78,7 @@ struct al_node_config {
     struct al_retain retain;            /* of agents that are created; count 0: nothing is kept */
     const struct al_kind_policy *kinds; /* defaults; what is registered counts before them */
     uint32_t kind_count;
-    uint64_t plants; /* simulator builds: bits of planted bugs; 0 everywhere else */
+    uint32_t plant; /* simulator builds: a planted bug (plants.h); 0 everywhere else */
 };
 
 /* Fills in every default but hash_seed, random_seed. */

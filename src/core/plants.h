@@ -71,17 +71,17 @@
     X(SHARED_CREDIT, "shared-credit", "what one that shares settles is credited to another one")   \
     X(KEY_FORGOTTEN, "key-forgotten", "snapshots garble idempotency keys")
 
-/* Number of the bit in al_node_config.plants. */
+/* Value of al_node_config.plant: one at a time. */
 enum ali_plant {
+    ALI_PLANT_NONE,
 #define AL_X(symbol, name, doc) ALI_PLANT_##symbol,
     AL_CORE_PLANTS(AL_X)
 #undef AL_X
         ALI_PLANT_COUNT
 };
-_Static_assert(ALI_PLANT_COUNT <= 64, "one bit each");
 
 #ifdef AL_PLANTS
-#define AL_PLANT(node, symbol) ((node)->config.plants >> ALI_PLANT_##symbol & 1u)
+#define AL_PLANT(node, symbol) ((node)->config.plant == ALI_PLANT_##symbol)
 #else
 #define AL_PLANT(node, symbol) (0)
 #endif
