@@ -67,6 +67,7 @@ void sim_driver_store_config(struct sim *sim, struct al_store_config *ret_config
         .alloc = sim_heap,
         .segment_bytes = sim->profile.segment_bytes,
         .first_segment_bytes = sim->profile.first_segment_bytes,
+        .read_bytes = sim->profile.first_segment_bytes / 2,
         .reserve_bytes = sim->profile.reserve_bytes,
         .random_seed = sim_rand_next(&sim->rand),
         .plants = sim->options->store_plants,

@@ -9,6 +9,7 @@
  * process. */
 #include "os/file_disk.h"
 #include "base/errors.h"
+#include "os/read_ahead.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,12 @@ struct al_disk_file {
     bool is_synced; /* every write is on disk when it returns */
     bool is_cached; /* reads may come from the page cache */
     bool is_dirty;
+    struct al_read_ahead *ahead; /* NULL: nothing was ever read ahead, or there was no thread */
+    struct piece {
+        void *p;
+        size_t n;
+        uint64_t offset;
+    } piece; /* under way */
 };
 
 struct file_disk {
@@ -106,6 +113,7 @@ static int file_open(struct al_disk *disk, const char *name, unsigned flags,
 static void file_close(struct al_disk *disk, struct al_disk_file *file)
 {
     (void)disk;
+    al_read_ahead_free(file->ahead);
     close(file->fd);
     free(file);
 }
@@ -145,13 +153,12 @@ static int file_write(struct al_disk *disk, struct al_disk_file *file, const voi
     return 0;
 }
 
-static int file_read(struct al_disk *disk, struct al_disk_file *file, void *p, size_t n,
-                     uint64_t offset, size_t *ret_n)
+static int read_all(void *ctx, void *p, size_t n, uint64_t offset, size_t *ret_n)
 {
+    const struct al_disk_file *file = ctx;
     char *to = p;
     size_t have = 0;
 
-    (void)disk;
     if (file->is_cached && !file->is_dirty)
         (void)posix_fadvise(file->fd, (off_t)offset, (off_t)n, POSIX_FADV_DONTNEED);
     while (have < n) {
@@ -168,6 +175,33 @@ static int file_read(struct al_disk *disk, struct al_disk_file *file, void *p, s
     }
     *ret_n = have;
     return 0;
+}
+
+static int file_read(struct al_disk *disk, struct al_disk_file *file, void *p, size_t n,
+                     uint64_t offset, size_t *ret_n)
+{
+    (void)disk;
+    return read_all(file, p, n, offset, ret_n);
+}
+
+static void file_read_begin(struct al_disk *disk, struct al_disk_file *file, void *p, size_t n,
+                            uint64_t offset)
+{
+    (void)disk;
+    if (!file->ahead)
+        file->ahead = al_read_ahead_new(read_all, file);
+    if (file->ahead)
+        al_read_ahead_begin(file->ahead, p, n, offset);
+    else
+        file->piece = (struct piece){.p = p, .n = n, .offset = offset};
+}
+
+static int file_read_end(struct al_disk *disk, struct al_disk_file *file, size_t *ret_n)
+{
+    (void)disk;
+    if (file->ahead)
+        return al_read_ahead_end(file->ahead, ret_n);
+    return read_all(file, file->piece.p, file->piece.n, file->piece.offset, ret_n);
 }
 
 static int file_flush(struct al_disk *disk, struct al_disk_file *file)
@@ -265,6 +299,8 @@ static const struct al_disk_ops file_ops = {
     .size = file_size,
     .write = file_write,
     .read = file_read,
+    .read_begin = file_read_begin,
+    .read_end = file_read_end,
     .flush = file_flush,
     .rename = file_rename,
     .unlink = file_unlink,

@@ -50,6 +50,13 @@ struct al_disk_ops {
     /* Exclusive use of the directory until close_disk; -AL_E_LOCKED if somebody else has it. */
     int (*lock)(struct al_disk *disk);
     void (*close_disk)(struct al_disk *disk);
+    /* Optional, both or none: a read that is under way while the caller computes. read_begin asks
+     * for n bytes and does not wait; read_end waits and is then what `read` would have been, errors
+     * included. Between them p is the disk's, and the file is neither written, read nor closed;
+     * one read at a time per file. What the first one takes (a thread) goes with close. */
+    void (*read_begin)(struct al_disk *disk, struct al_disk_file *file, void *p, size_t n,
+                       uint64_t offset);
+    int (*read_end)(struct al_disk *disk, struct al_disk_file *file, size_t *ret_n);
 };
 
 /* Implementations embed this as their first member. */

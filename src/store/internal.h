@@ -24,7 +24,7 @@
 #define ALI_CACHE_BYTES     (8u << 20)  /* chunks kept altogether when none is busy */
 #define ALI_RING            (1u << 17)  /* newest records that can be found in memory */
 #define ALI_INDEX_STEP      (64u << 10) /* a sparse index entry every so many bytes */
-#define ALI_READ_CHUNK      (2u << 20)  /* recovery reads this much at once */
+#define ALI_READ_CHUNK      (2u << 20)  /* recovery reads this much at once, unless told */
 #define ALI_WATCH_BYTES     (128u << 10) /* appended between two looks at the space */
 #define ALI_ZERO_SLICE      (1u << 20)   /* maintain writes this much at once */
 #define ALI_FREE_MAX        32u /* prepared segments kept at most: 1 GiB of the default size */
@@ -94,7 +94,8 @@ struct ali_table {
 
 /* ---- reading ---------------------------------------------------------------------------- */
 
-/* A file seen through a window of large aligned reads. */
+/* A file seen through a window of large aligned reads. A reader that reads ahead has the next piece
+ * under way while the window is looked at: two windows of memory instead of one. */
 struct ali_reader {
     const struct al_alloc *alloc;
     struct al_disk *disk;
@@ -103,10 +104,15 @@ struct ali_reader {
     char name[ALI_NAME_CAP];
     uint8_t *mem;
     size_t cap;
-    size_t chunk;   /* bytes to read at least */
-    uint64_t at;    /* file offset of the window */
-    size_t size;    /* bytes in it */
-    uint64_t limit; /* nothing is read behind this: the size of the file or less */
+    size_t chunk;      /* bytes to read at least */
+    size_t piece;      /* read ahead, as long as the chunk is this; 0: nothing is */
+    uint8_t *view;     /* the window, in mem */
+    uint8_t *next_mem; /* where the next piece is read to, behind room for the end of this one */
+    uint64_t next_at;
+    size_t next_size; /* 0: none is under way */
+    uint64_t at;      /* file offset of the window */
+    size_t size;      /* bytes in it */
+    uint64_t limit;   /* nothing is read behind this: the size of the file or less */
 };
 
 /* Walks the frames of one segment. */

@@ -4,6 +4,10 @@
  * of `chunk` bytes or of what was asked for, whichever is more. So a walk over a segment costs one
  * system call every few megabytes and no copy.
  *
+ * A reader with a `piece` (recovery) has the piece behind the window under way meanwhile. Windows
+ * then meet end to end: the end of the last one, where a frame was cut, is copied before the piece.
+ * A frame with more than half a piece before the cut is read again, with what is behind it.
+ *
  * al_store_read keeps one reader and one position between calls. Reading a backlog in order goes on
  * where the last call ended; anything else starts at the sparse index. Only what is durable is
  * read from disk, and what is durable never changes, so the window cannot be stale. (A closing
@@ -25,8 +29,32 @@ void ali_reader_init(struct ali_reader *reader, const struct al_alloc *alloc, st
     reader->limit = 0;
 }
 
+/* How much of a window is kept before the piece that was read ahead. */
+static size_t tail_max(const struct ali_reader *reader)
+{
+    return ali_round_up(reader->piece / 2);
+}
+
+/* Memory of a window that is read ahead. */
+static size_t piece_cap(const struct ali_reader *reader)
+{
+    return tail_max(reader) + reader->piece;
+}
+
+/* Waits for the piece that is under way, if one is, and forgets it. */
+static void drop_next(struct ali_reader *reader)
+{
+    const struct al_disk_ops *ops = reader->disk->ops;
+    size_t got;
+
+    if (reader->next_size && ops->read_end)
+        (void)ops->read_end(reader->disk, reader->file, &got);
+    reader->next_size = 0;
+}
+
 void ali_reader_close(struct ali_reader *reader)
 {
+    drop_next(reader);
     if (reader->file)
         reader->disk->ops->close(reader->disk, reader->file);
     reader->file = NULL;
@@ -38,7 +66,8 @@ void ali_reader_deinit(struct ali_reader *reader)
 {
     ali_reader_close(reader);
     ali_pages_free(reader->alloc, reader->mem, reader->cap);
-    reader->mem = NULL;
+    ali_pages_free(reader->alloc, reader->next_mem, piece_cap(reader));
+    reader->mem = reader->next_mem = NULL;
     reader->cap = 0;
 }
 
@@ -59,40 +88,130 @@ int ali_reader_open(struct ali_reader *reader, const char *name)
     return r;
 }
 
-int ali_reader_get(struct ali_reader *reader, uint64_t at, size_t n, const uint8_t **ret_p)
+static int reserve(struct ali_reader *reader, uint64_t want)
 {
-    uint64_t from = ali_round_down(at), want = ali_round_up(at + n) - from;
+    if (reader->piece && want < piece_cap(reader))
+        want = piece_cap(reader); /* it will take turns with next_mem */
+    if (want <= reader->cap)
+        return 0;
+    ali_pages_free(reader->alloc, reader->mem, reader->cap);
+    reader->cap = 0;
+    reader->mem = ali_pages_new(reader->alloc, (size_t)want);
+    if (!reader->mem)
+        return -AL_E_NOMEM;
+    reader->cap = (size_t)want;
+    return 0;
+}
+
+static bool is_ahead(const struct ali_reader *reader)
+{
+    return reader->piece && reader->chunk == reader->piece;
+}
+
+/* Puts the window at `from`, with one read. */
+static int move(struct ali_reader *reader, uint64_t from, uint64_t want)
+{
+    /* The first piece is short: the next one is under way while it is looked at. */
+    size_t chunk = is_ahead(reader) && reader->chunk > NEAR_BYTES ? NEAR_BYTES : reader->chunk;
     int r;
 
-    if (at >= reader->at && at + n <= reader->at + reader->size) {
-        *ret_p = reader->mem + (at - reader->at);
-        return 0;
-    }
-    if (at + n > reader->limit)
-        return 1;
-    if (want < reader->chunk)
-        want = reader->chunk;
+    drop_next(reader);
+    reader->size = 0;
+    if (want < chunk)
+        want = chunk;
     if (from + want > reader->limit)
         want = ali_round_up(reader->limit - from);
-    if (want > reader->cap) {
-        ali_pages_free(reader->alloc, reader->mem, reader->cap);
-        reader->cap = reader->size = 0;
-        reader->mem = ali_pages_new(reader->alloc, (size_t)want);
-        if (!reader->mem)
-            return -AL_E_NOMEM;
-        reader->cap = (size_t)want;
-    }
+    r = reserve(reader, want);
+    if (r < 0)
+        return r;
     reader->at = from;
-    reader->size = 0;
+    reader->view = reader->mem;
     r = reader->disk->ops->read(reader->disk, reader->file, reader->mem, (size_t)want, from,
                                 &reader->size);
+    if (r < 0)
+        reader->size = 0;
+    return r;
+}
+
+/* True if the piece under way goes on where the window ends and `from` lies near that. */
+static bool goes_on(const struct ali_reader *reader, uint64_t from)
+{
+    return reader->next_size && reader->next_at == reader->at + reader->size &&
+           from >= reader->at && from <= reader->next_at &&
+           reader->next_at - from <= tail_max(reader) && reader->cap == piece_cap(reader);
+}
+
+/* The window becomes its own end, from `from` on, and the piece that was read ahead. */
+static int take_next(struct ali_reader *reader, uint64_t from)
+{
+    const struct al_disk_ops *ops = reader->disk->ops;
+    size_t tail = (size_t)(reader->next_at - from), got = 0, want = reader->next_size;
+    uint8_t *mem = reader->next_mem, *to = mem + tail_max(reader);
+    int r;
+
+    reader->next_size = 0;
+    if (ops->read_end)
+        r = ops->read_end(reader->disk, reader->file, &got);
+    else
+        r = ops->read(reader->disk, reader->file, to, want, reader->next_at, &got);
     if (r < 0) {
         reader->size = 0;
         return r;
     }
+    memcpy(to - tail, reader->view + (from - reader->at), tail);
+    reader->next_mem = reader->mem;
+    reader->mem = mem;
+    reader->view = to - tail;
+    reader->at = from;
+    reader->size = tail + got;
+    return 0;
+}
+
+/* Asks for what stands behind the window. */
+static int begin_next(struct ali_reader *reader)
+{
+    const struct al_disk_ops *ops = reader->disk->ops;
+    uint64_t at = reader->at + reader->size, n = reader->piece;
+
+    if (!is_ahead(reader) || reader->cap != piece_cap(reader) || at % AL_DISK_BLOCK ||
+        at >= reader->limit)
+        return 0;
+    if (at + n > reader->limit)
+        n = ali_round_up(reader->limit - at);
+    if (!reader->next_mem)
+        reader->next_mem = ali_pages_new(reader->alloc, piece_cap(reader));
+    if (!reader->next_mem)
+        return -AL_E_NOMEM;
+    reader->next_at = at;
+    reader->next_size = (size_t)n;
+    if (ops->read_begin)
+        ops->read_begin(reader->disk, reader->file, reader->next_mem + tail_max(reader), (size_t)n,
+                        at);
+    return 0;
+}
+
+int ali_reader_get(struct ali_reader *reader, uint64_t at, size_t n, const uint8_t **ret_p)
+{
+    uint64_t from = ali_round_down(at);
+    int r = 0;
+
+    if (at >= reader->at && at + n <= reader->at + reader->size) {
+        *ret_p = reader->view + (at - reader->at);
+        return 0;
+    }
+    if (at + n > reader->limit)
+        return 1;
+    if (goes_on(reader, from))
+        r = take_next(reader, from);
+    if (r == 0 && (at < reader->at || at + n > reader->at + reader->size))
+        r = move(reader, from, ali_round_up(at + n) - from);
+    if (r == 0)
+        r = begin_next(reader);
+    if (r < 0)
+        return r;
     if (at + n > reader->at + reader->size)
         return 1;
-    *ret_p = reader->mem + (at - reader->at);
+    *ret_p = reader->view + (at - reader->at);
     return 0;
 }
 

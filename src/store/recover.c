@@ -115,6 +115,7 @@ static uint64_t highest(const struct numbers *names)
 static int open_snapshot(struct recovery *rec, uint64_t sequence, char name[ALI_NAME_CAP])
 {
     ali_name_format(ALI_NAME_SNAPSHOT, sequence, name);
+    rec->reader.chunk = rec->reader.piece;
     memset(&rec->snapshot, 0, sizeof rec->snapshot);
     rec->snapshot.sequence = sequence;
     return ali_reader_open(&rec->reader, name);
@@ -168,6 +169,7 @@ static int note_generations(struct recovery *rec)
         if (names->list[i] >= chosen.sequence)
             continue;
         r = open_snapshot(rec, names->list[i], name);
+        rec->reader.chunk = AL_DISK_BLOCK;
         if (r == 0)
             r = ali_snapshot_peek(&rec->reader, &rec->snapshot);
         if (r == 0) {
@@ -205,6 +207,7 @@ static int load_snapshot(struct recovery *rec)
     if (r < 0)
         return r;
     ali_name_format(ALI_NAME_SNAPSHOT, rec->snapshot.sequence, name);
+    rec->reader.chunk = rec->reader.piece;
     r = ali_reader_open(&rec->reader, name);
     if (r == 0)
         r = ali_snapshot_load(&rec->reader, &rec->snapshot, rec->replay);
@@ -461,7 +464,7 @@ static int walk_segments(struct recovery *rec)
         if (is_cold(rec, segment) && !is_last)
             continue; /* complete when the snapshot began: it is as it is listed */
         ali_name_format(ALI_NAME_JOURNAL, segment->id, name);
-        rec->reader.chunk = ALI_READ_CHUNK;
+        rec->reader.chunk = rec->reader.piece;
         r = ali_reader_open(&rec->reader, name);
         if (r == 0)
             r = walk_segment(rec, segment, next_first, &scan);
@@ -645,8 +648,9 @@ int ali_recover(struct al_store *store, const struct al_store_replay *replay,
     int r;
 
     al_buf_init(&rec.section, &store->alloc);
-    ali_reader_init(&rec.reader, &store->alloc, store->disk, ALI_READ_CHUNK);
+    ali_reader_init(&rec.reader, &store->alloc, store->disk, store->config.read_bytes);
     rec.reader.plants = store->config.plants;
+    rec.reader.piece = store->config.read_bytes;
     r = recover(&rec);
     ali_reader_deinit(&rec.reader);
     ali_table_free(&store->alloc, &rec.listed);

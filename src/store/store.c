@@ -39,6 +39,8 @@ static void set_defaults(struct al_store_config *config)
         config->first_segment_bytes = ALI_FIRST_DEFAULT;
     if (config->first_segment_bytes > config->segment_bytes)
         config->first_segment_bytes = config->segment_bytes;
+    if (!config->read_bytes)
+        config->read_bytes = ALI_READ_CHUNK;
     if (!config->reserve_bytes)
         config->reserve_bytes = ALI_RESERVE_DEFAULT;
 }
@@ -80,8 +82,8 @@ int al_store_open(const struct al_store_config *config, struct al_disk *disk,
     int r;
 
     memset(ret_report, 0, sizeof *ret_report);
-    if (config->segment_bytes % AL_DISK_BLOCK || config->first_segment_bytes % AL_DISK_BLOCK ||
-        config->segment_bytes > UINT32_MAX / 2) {
+    if (config->segment_bytes % AL_DISK_BLOCK || config->read_bytes % AL_DISK_BLOCK ||
+        config->first_segment_bytes % AL_DISK_BLOCK || config->segment_bytes > UINT32_MAX / 2) {
         disk->ops->close_disk(disk);
         return -AL_E_INVALID;
     }

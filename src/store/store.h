@@ -27,6 +27,7 @@ struct al_store_config {
     uint64_t segment_bytes;       /* 0: default (32 MiB); multiple of AL_DISK_BLOCK */
     uint64_t first_segment_bytes; /* 0: default (1 MiB): start-up stays instant */
     uint64_t reserve_bytes;       /* kept free on the disk for acks; 0: default (64 MiB) */
+    uint32_t read_bytes;          /* recovery's reads; 0: default (2 MiB); as segment_bytes */
     uint64_t random_seed;         /* of segment salts */
     uint64_t plants;              /* simulator builds: bits of planted bugs; 0 everywhere else */
 };

@@ -210,6 +210,46 @@ static void like_an_array(void **state)
     free(model);
 }
 
+/* Reads that are under way while the caller does something else, where the disk has them. */
+static void read_ahead(void **state)
+{
+    struct al_disk *disk = disk_place_open(*state);
+    uint8_t *memory = aligned_alloc(AL_DISK_BLOCK, 4 * AL_DISK_BLOCK);
+    uint8_t *out = block(0x5c);
+    struct al_disk_file *file;
+    size_t n = 0;
+
+    assert_int_equal(disk->ops->read_begin == NULL, disk->ops->read_end == NULL);
+    for (unsigned direct = 0; disk->ops->read_begin && direct <= AL_DISK_DIRECT;
+         direct += AL_DISK_DIRECT) {
+        const char *name = direct ? "one" : "two";
+
+        file = make(disk, name, direct);
+        out[AL_DISK_BLOCK] = (uint8_t)(1 + direct);
+        assert_int_equal(disk->ops->write(disk, file, out, 2 * AL_DISK_BLOCK, 0), 0);
+        assert_int_equal(disk->ops->flush(disk, file), 0);
+        for (unsigned i = 0; i < 100; i++) {
+            unsigned first = i % 3; /* the last one begins at the end of the file */
+            size_t there = (2 - first) * AL_DISK_BLOCK;
+
+            memset(memory, 0, 4 * AL_DISK_BLOCK);
+            disk->ops->read_begin(disk, file, memory, 4 * AL_DISK_BLOCK, first * AL_DISK_BLOCK);
+            assert_int_equal(disk->ops->read_end(disk, file, &n), 0);
+            assert_int_equal(n, there);
+            assert_memory_equal(memory, out + first * AL_DISK_BLOCK, there);
+        }
+        disk->ops->close(disk, file);
+        /* An error is that of an ordinary read. */
+        assert_int_equal(disk->ops->open(disk, name, AL_DISK_WRITE | direct, &file), 0);
+        assert_int_equal(disk->ops->read(disk, file, memory, AL_DISK_BLOCK, 0, &n), -AL_E_IO);
+        disk->ops->read_begin(disk, file, memory, AL_DISK_BLOCK, 0);
+        assert_int_equal(disk->ops->read_end(disk, file, &n), -AL_E_IO);
+        disk->ops->close(disk, file);
+    }
+    disk->ops->close_disk(disk);
+    free(memory);
+}
+
 int main(void)
 {
     const struct disk_test tests[] = {
@@ -219,6 +259,7 @@ int main(void)
         {"one owner", one_owner},
         {"lasts", lasts},
         {"like an array", like_an_array},
+        {"read ahead", read_ahead},
     };
 
     return disk_tests_run("disk", tests, sizeof(tests) / sizeof(tests[0]));

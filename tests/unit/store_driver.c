@@ -95,6 +95,7 @@ void driver_init(struct driver *driver)
     driver->config.segment_bytes = 64u << 10;
     driver->config.first_segment_bytes = 16u << 10;
     driver->config.reserve_bytes = 64u << 10;
+    driver->config.read_bytes = 8u << 10;
     driver->config.random_seed = 7;
 }
 
