@@ -327,7 +327,7 @@ static void put_ack(struct al_buf *list, const struct work *work)
 static void put_send(struct sim *sim, struct sim_effects *facts, struct al_buf *list,
                      uint32_t number)
 {
-    struct al_msg_commit_send m = {.priority = AL_PRIORITY_DEFAULT,
+    struct al_msg_commit_send m = {.priority = number % 2 ? AL_PRIORITY_NONE : AL_PRIORITY_DEFAULT,
                                    .to = al_str_c(tells_group(sim) ? "group:cg" : "ck")};
     struct al_msg_envelope envelope = {.message_id = new_id(sim, facts)};
     uint8_t payload[PADDED] = {0}, inner[PADDED + 128], body[PADDED + 256];

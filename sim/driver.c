@@ -120,6 +120,7 @@ static void do_persist(struct sim *sim, const struct al_effect *effect)
     sim_shadow_add(sim, effect);
     sim_letters_record(sim, effect->record_type, payload);
     sim_lanes_record(sim, effect->record_type, payload);
+    sim_kinds_record(sim, effect->record_type, payload);
     sim_note(sim, "  record %, type %, % bytes", effect->lsn, effect->record_type, effect->size);
     r = al_store_append(d->store, effect->lsn, (uint16_t)effect->record_type, payload);
     if (r < 0)
@@ -565,6 +566,7 @@ static void restart(struct sim *sim, uint32_t who, uint32_t generation)
     sim_shadow_truncate(sim, d->report.last_lsn);
     sim_letters_reset(sim);
     sim_lanes_reset(sim);
+    sim_kinds_reset(sim);
     d->lsn = d->durable_lsn = d->sealed_lsn = d->report.last_lsn;
     d->commit_lsn = 0;
     d->tick_at_ns = AL_NEVER_NS;

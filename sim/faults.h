@@ -56,7 +56,8 @@ enum sim_fault {
     X(BEYOND, "replay refused, of more than is kept")                    \
     X(HANDED_ON, "stream of a shared inbox went on to another receiver") \
     X(HEALED, "gap of deliveries healed")                                \
-    X(NOT_OUT, "asked for deliveries that are not out")
+    X(NOT_OUT, "asked for deliveries that are not out")                  \
+    X(OF_KIND, "message in another stream, by its kind")
 
 enum sim_situation {
 #define AL_X(symbol, text) SIM_REACHED_##symbol,

@@ -15,6 +15,7 @@ struct sim_ledger *sim_ledger_new(void)
     ledger->tap_generation = 1;
     ledger->dead = sim_letters_new();
     ledger->lanes = sim_lanes_new();
+    ledger->kinds = sim_kinds_new();
     sim_groups_init(ledger);
     return ledger;
 }
@@ -34,6 +35,7 @@ void sim_ledger_free(struct sim_ledger *ledger)
     sim_workflows_free(ledger);
     sim_letters_free(ledger->dead);
     sim_lanes_free(ledger->lanes);
+    sim_kinds_free(ledger->kinds);
     free(ledger->pending);
     free(ledger->said);
     free(ledger);
@@ -83,7 +85,6 @@ struct sim_message *sim_message_find(struct sim *sim, const struct al_id *id)
 void sim_message_envelope(const struct sim *sim, const struct sim_message *message,
                           struct al_buf *ret_envelope)
 {
-    static const char *const kinds[] = {"", "task", "note/short", "a.b-c:d"};
     struct al_msg_envelope m = {.message_id = message->id, .timestamp_ms = SIM_WALL_START};
     uint64_t seed = sim_mix64(sim->seed ^ (message->key ? message->key * 977u + message->body
                                                         : message->number + 1000003u));
@@ -98,7 +99,7 @@ void sim_message_envelope(const struct sim *sim, const struct sim_message *messa
         seed = sim_mix64(seed);
         al_put64(payload + i, seed);
     }
-    m.kind = al_str_c(kinds[(message->key ? message->key : message->number) % 4]);
+    m.kind = al_str_c(sim_kind_name(message));
     snprintf(key, sizeof(key), "k%u", message->key);
     if (message->key)
         m.key = al_str_c(key);
@@ -232,6 +233,7 @@ static struct sim_slot *bind(struct sim *sim, struct sim_message *message, uint3
 
     if (!slot)
         return NULL;
+    sim_message_placed(sim, message, stream);
     sim_told_stream(sim, stream, message);
     if (slot->message && slot->message != message->number + 1) {
         sim_fail(sim, "%u:%llu was message %u and is now message %u", stream,
@@ -399,6 +401,7 @@ void sim_told_deliver(struct sim *sim, const struct al_msg_deliver *m)
     sim_check_body(sim, message, m->envelope);
     if (message->to >= SIM_AGENTS)
         sim_fail(sim, "message %u to a group comes without the group", message->number);
+    sim_message_placed(sim, message, m->stream);
     sim_agent_name(message->from, text);
     if (!al_str_eq(m->from, al_str_c(text)) || m->priority != message->priority)
         sim_fail(sim, "message %u comes with another sender or priority", message->number);

@@ -14,7 +14,8 @@ struct sim_message {
     struct al_id id;
     uint32_t number, sender; /* client */
     uint32_t from, to;       /* agents; to: SIM_AGENTS and up: a group */
-    uint8_t label, priority;
+    uint8_t label, priority; /* with the priority of its kind: where it was placed last */
+    uint8_t channel_priority;
     uint16_t flags; /* of PUBLISH */
     uint32_t size;  /* of the payload */
     uint64_t ttl_ms, due_ms;
@@ -231,6 +232,7 @@ struct sim_ledger {
     struct sim_letters *dead; /* letters.c */
     struct sim_flow flows[SIM_FLOWS];
     struct sim_lanes *lanes; /* lanes.c */
+    struct sim_kinds *kinds; /* kinds.c */
     uint64_t unordered;      /* messages of unordered streams that were taken */
     uint32_t tap_generation;
     struct { /* SETTLE frames that are not answered yet */
@@ -367,6 +369,23 @@ void sim_lanes_record(struct sim *sim, unsigned type, struct al_str payload);
 void sim_lanes_reset(struct sim *sim);
 /* True if the stream is unordered, or a lane. */
 bool sim_is_unordered(const struct sim *sim, uint32_t stream);
+
+/* ---- kinds.c: messages with the priority of their kind ----------------------------------- */
+
+struct sim_kinds *sim_kinds_new(void);
+void sim_kinds_free(struct sim_kinds *kinds);
+/* A record was handed out; the node starts. */
+void sim_kinds_record(struct sim *sim, unsigned type, struct al_str payload);
+void sim_kinds_reset(struct sim *sim);
+/* The client has a kind registered anew, or its registration removed. */
+void sim_kinds_change(struct sim *sim, struct sim_client *client);
+const char *sim_kind_name(const struct sim_message *message);
+/* The priority of a stream of the node, by the journal. */
+uint8_t sim_stream_priority(const struct sim *sim, uint32_t stream);
+/* A client was told that the message is in this stream. */
+void sim_message_placed(const struct sim *sim, struct sim_message *message, uint32_t stream);
+/* schedules.c: every message of this schedule has the priority that its kind has then. */
+bool sim_timer_is_of_kind(uint32_t timer);
 
 /* ---- cancel.c: messages that are taken back ---------------------------------------------- */
 

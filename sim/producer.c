@@ -178,7 +178,7 @@ static void draw_message(struct sim *sim, struct sim_client *client, const struc
     m->from = c->from;
     m->to = c->to;
     m->label = c->label;
-    m->priority = c->priority;
+    m->priority = m->channel_priority = c->priority;
     m->size = (uint32_t)sim_rand_skewed(&sim->rand, p->payload_max) - 1;
     if (sim_chance(sim, p->notify))
         m->flags |= AL_PUBLISH_NOTIFY;
@@ -196,6 +196,8 @@ static void draw_message(struct sim *sim, struct sim_client *client, const struc
         m->flags = AL_PUBLISH_VOLATILE;
         m->ttl_ms = m->due_ms = 0;
     }
+    if (c->lossy.gaps <= AL_GAPS_WAIT && sim_chance(sim, p->of_kind))
+        m->flags |= AL_PUBLISH_OF_KIND;
     m->wants_parts =
         c->to < SIM_AGENTS && (m->flags & AL_PUBLISH_NOTIFY) && sim_chance(sim, p->parts);
 }
@@ -573,6 +575,8 @@ static void producer_wake(struct sim *sim, struct sim_client *client)
         repeat_tails(sim, client);
         if (sim->load_on)
             publish_new(sim, client);
+        if (sim->load_on && sim->profile.of_kind && sim_chance(sim, 10))
+            sim_kinds_change(sim, client);
         for (uint32_t i = 0; i < p->channel_count; i++)
             send_pending(sim, client, i);
         if (sim->mono_ns >= p->watch_at_ns) {

@@ -13,7 +13,7 @@
 bool sim_schedule_told_deliver(struct sim *sim, uint32_t agent, const struct al_msg_deliver *m)
 {
     struct sim_ledger *ledger = sim->ledger;
-    struct sim_message like = {.to = agent, .priority = AL_PRIORITY_DEFAULT};
+    struct sim_message like = {.to = agent, .priority = sim_stream_priority(sim, m->stream)};
     struct al_msg_envelope envelope;
     struct sim_slot *slot;
     uint32_t timer;

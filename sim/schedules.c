@@ -62,11 +62,17 @@ static uint32_t ask(struct sim_client *client, uint8_t type, uint32_t timer)
     return s->request = ++client->next_request;
 }
 
+bool sim_timer_is_of_kind(uint32_t timer)
+{
+    return timer % 2;
+}
+
 static void ask_set(struct sim *sim, struct sim_client *client, uint32_t number)
 {
     struct sim_timer *timer = &sim->ledger->timers[number];
     struct al_msg_schedule_set m = {.request = ask(client, AL_MSG_SCHEDULE_SET, number),
-                                    .priority = AL_PRIORITY_DEFAULT,
+                                    .priority = sim_timer_is_of_kind(number) ? AL_PRIORITY_NONE
+                                                                             : AL_PRIORITY_DEFAULT,
                                     .ttl_ms = timer->ttl_ms,
                                     .until_ms = timer->until_ms,
                                     .text = al_str_c(timer->text)};

@@ -78,7 +78,7 @@ struct sim_profile {
     uint64_t records_ttl_ms, dedup_ttl_ms;
     /* the load */
     uint32_t payload_max, publish_gap_us, window;
-    uint32_t keyed, notify, ttl, due, volatile_, priorities, labels;
+    uint32_t keyed, notify, ttl, due, volatile_, priorities, labels, of_kind;
     uint32_t ack_fail, nack, slow_handler, late_ack, extend, no_processed, parts;
     /* the faults: mean simulated milliseconds between two; 0: never */
     uint32_t power_cut_ms, kill_ms, conn_lost_ms, client_crash_ms, wall_jump_ms, corrupt_ms;

@@ -261,6 +261,7 @@ void sim_profile_draw(struct sim *sim)
         p->dedup_max = 4096;
         p->dlq_max = 10000;
     }
+    p->of_kind = pick(sim, 400, 50, 700);
     /* Likewise, by the bytes of a few letters. */
     p->dlq_bytes = sim->seed % 4 == 3 ? 300 : AL_DLQ_BYTES_DEFAULT;
 }

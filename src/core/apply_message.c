@@ -1,5 +1,6 @@
 /* apply_message.c - records that bring messages in, and move them. */
 #include "core/internal.h"
+#include "core/of_kind.h"
 #include <assert.h>
 
 #define OF_STREAM   offsetof(struct ali_track, d.of_stream)
@@ -67,6 +68,18 @@ struct target {
     struct ali_stream *stream;
 };
 
+/* The stream of the track; AL_REF_NONE: there is none, or it is none of this sender's. */
+static ali_ref find_base(const struct al_node *node, const struct ali_rec_publish *r,
+                         ali_ref stream)
+{
+    uint32_t number = r->ext.n ? ali_ext_get_u32(r->ext, ALI_PUBLISH_EXT_TRACK) : 0;
+    ali_ref base = number ? ali_find_stream(node, number) : AL_REF_NONE;
+
+    if (!number)
+        return ali_track_stream(node, stream);
+    return base != AL_REF_NONE && ali_is_sibling(node, stream, base) ? base : AL_REF_NONE;
+}
+
 static int find_target(struct al_node *node, const struct ali_rec_publish *r,
                        struct target *ret_target)
 {
@@ -76,7 +89,7 @@ static int find_target(struct al_node *node, const struct ali_rec_publish *r,
     if (t.stream_ref == AL_REF_NONE || t.producer_ref == AL_REF_NONE)
         return -AL_E_DAMAGED;
     t.stream = ali_stream_at(node, t.stream_ref);
-    t.base_ref = ali_track_stream(node, t.stream_ref);
+    t.base_ref = find_base(node, r, t.stream_ref);
     if (t.base_ref == AL_REF_NONE)
         return -AL_E_DAMAGED;
     t.track_ref = ali_find_track(node, t.base_ref, t.producer_ref);
@@ -145,6 +158,15 @@ ali_ref ali_track_add(struct al_node *node, ali_ref stream, ali_ref producer)
     return ref;
 }
 
+/* The stream of the track is in use, though the message is in another one. */
+static void use_base(struct al_node *node, ali_ref ref, uint64_t wall_ms)
+{
+    struct ali_stream *base = ali_stream_at(node, ref);
+
+    ali_touch(node, ALI_PART_STREAM, ref, &base->object);
+    base->d.used_ms = wall_ms;
+}
+
 /* The high-water mark of the producer in this stream moves: the first dedup layer. */
 static void advance_track(struct al_node *node, const struct target *t,
                           const struct ali_rec_publish *r)
@@ -155,6 +177,8 @@ static void advance_track(struct al_node *node, const struct target *t,
 
     ali_touch(node, ALI_PART_PRODUCER, t->producer_ref, &producer->object);
     producer->d.used_ms = r->wall_ms;
+    if (t->base_ref != t->stream_ref)
+        use_base(node, t->base_ref, r->wall_ms);
     if (ref == AL_REF_NONE)
         ref = ali_track_add(node, t->base_ref, t->producer_ref);
     track = ali_track_at(node, ref);

@@ -92,6 +92,7 @@ static void add(struct al_node *node, const struct ali_rec_schedule_set *r)
     schedule->d.wall_ms = r->wall_ms;
     schedule->d.until_ms = r->until_ms;
     schedule->d.ttl_ms = r->ttl_ms;
+    schedule->d.of_kind = ali_ext_get_u32(r->ext, ALI_SCHEDULE_EXT_OF_KIND);
     memcpy(node->v.prepared_envelope, r->envelope.p, r->envelope.n);
     schedule->d.envelope = node->v.prepared_envelope;
     schedule->d.envelope_size = r->envelope.n;

@@ -3,6 +3,7 @@
  * A producer is durable: it numbers what a client sends, so that a retransmission is recognised
  * after any crash. A channel is a connection's short name for (producer, stream). */
 #include "core/internal.h"
+#include "core/of_kind.h"
 #include <assert.h>
 
 #define PRODUCERS_PER_CONN_MAX 1024u
@@ -124,14 +125,8 @@ static int make_room(struct al_node *node, struct ali_conn *conn, uint32_t numbe
 int ali_stream_get(struct al_node *node, const struct ali_conn *conn,
                    const struct al_msg_channel_open *m, ali_ref *ret_stream)
 {
-    struct ali_rec_stream_open record = {
-        .stream = node->d.next_stream,
-        .priority = m->priority,
-        .flags = m->flags & AL_CHANNEL_UNORDERED ? ALI_STREAM_UNORDERED : 0,
-        .label = m->label,
-        .wall_ms = node->v.now.wall_ms};
     bool unordered = m->flags & AL_CHANNEL_UNORDERED;
-    ali_ref from, to, stream;
+    ali_ref from, to;
     int r;
 
     if (unordered && (m->flags & AL_GAPS_FAIL) > AL_GAPS_WAIT) /* without order there is no gap */
@@ -155,23 +150,9 @@ int ali_stream_get(struct al_node *node, const struct ali_conn *conn,
     r = ali_agent_get(node, conn, m->from, true, &from);
     if (r < 0)
         return r;
-    stream = ali_find_stream_key(node, from, to,
-                                 (uint8_t)(m->priority | (unordered ? ALI_PRIORITY_UNORDERED : 0)),
-                                 m->label);
-    if (stream == AL_REF_NONE) {
-        if (node->streams.count >= AL_STREAMS_MAX)
-            return -AL_E_LIMIT;
-        if (node->v.disk_full)
-            return -AL_E_DISK_FULL;
-        record.from = ali_agent_at(node, from)->d.id;
-        record.to = ali_agent_at(node, to)->d.id;
-        r = ali_commit(node, ALI_REC_STREAM_OPEN, &record);
-        if (r < 0)
-            return r;
-        stream = ali_find_stream(node, record.stream);
-    }
-    *ret_stream = stream;
-    return 0;
+    return ali_stream_open(node, from, to,
+                           (uint8_t)(m->priority | (unordered ? ALI_PRIORITY_UNORDERED : 0)),
+                           m->label, ret_stream);
 }
 
 static void send_ready(struct al_node *node, struct ali_conn *conn, uint32_t number,

@@ -205,8 +205,9 @@ struct ali_terms ali_terms_of(const struct al_node *node, struct al_str kind);
 /* Likewise by metrics row; UINT16_MAX: the defaults. */
 static inline struct ali_terms ali_terms_at(const struct al_node *node, uint16_t kind)
 {
-    return kind == UINT16_MAX ? (struct ali_terms){&node->config.policy, &node->config.breaker}
-                              : node->v.metrics[kind].terms;
+    return kind == UINT16_MAX
+               ? (struct ali_terms){&node->config.policy, &node->config.breaker, AL_PRIORITY_NONE}
+               : node->v.metrics[kind].terms;
 }
 /* The registered kind of that name, AL_REF_NONE. */
 ali_ref ali_find_kind(const struct al_node *node, struct al_str name);

@@ -1,9 +1,9 @@
 /* kind.c - kinds of messages: what is registered for them, and their metrics.
  *
- * A kind has terms: lease time, retry policy, default priority, circuit breaker. What is registered
- * by API (durable) counts before what stands in the configuration, and that before the defaults. A
- * kind is looked up by name once per metrics row, not per message: the rows carry their terms, and
- * are brought up to date when a registration changes. */
+ * A kind has terms: lease time, retry policy, default priority (of_kind.c), circuit breaker. What
+ * is registered by API (durable) counts before what stands in the configuration, and that before
+ * the defaults. A kind is looked up by name once per metrics row, not per message: the rows carry
+ * their terms, and are brought up to date when a registration changes. */
 #include "core/internal.h"
 #include "core/items.h"
 
@@ -60,9 +60,11 @@ struct ali_terms ali_terms_of(const struct al_node *node, struct al_str kind)
     const struct al_kind_policy *configured = find_configured(node, kind);
 
     if (ref != AL_REF_NONE)
-        return (struct ali_terms){&kind_at(node, ref)->d.policy, &kind_at(node, ref)->d.breaker};
+        return (struct ali_terms){&kind_at(node, ref)->d.policy, &kind_at(node, ref)->d.breaker,
+                                  kind_at(node, ref)->d.priority};
     if (configured)
-        return (struct ali_terms){&configured->policy, &configured->breaker};
+        return (struct ali_terms){&configured->policy, &configured->breaker,
+                                  (uint8_t)configured->priority};
     return ali_terms_at(node, UINT16_MAX);
 }
 
@@ -71,8 +73,11 @@ static void refresh_terms(struct al_node *node)
 {
     for (uint32_t i = 0; i < node->v.metric_count; i++) {
         struct ali_metric *row = &node->v.metrics[i];
+        struct ali_terms terms = ali_terms_of(node, al_str_of(row->name, row->name_size));
 
-        row->terms = ali_terms_of(node, al_str_of(row->name, row->name_size));
+        if (AL_PLANT(node, KIND_STALE) && row->terms.priority != AL_PRIORITY_NONE)
+            terms.priority = row->terms.priority;
+        row->terms = terms;
     }
 }
 

@@ -330,7 +330,8 @@ static int load_schedule(struct al_node *node, const struct ali_item_schedule *i
                                           .until_ms = item->until_ms,
                                           .ttl_ms = item->ttl_ms,
                                           .text = item->text,
-                                          .envelope = item->envelope};
+                                          .envelope = item->envelope,
+                                          .ext = item->ext};
 
     return ali_schedule_load(node, &record);
 }

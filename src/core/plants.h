@@ -69,6 +69,9 @@
     X(SHARED_SPLIT, "shared-split", "a stream goes to whoever is next, though it is out already")  \
     X(SHARED_STUCK, "shared-stuck", "who begins to share an inbox is not served what waits there") \
     X(SHARED_CREDIT, "shared-credit", "what one that shares settles is credited to another one")   \
+    X(KIND_TRACK, "kind-track", "what has its kind's priority is numbered in another stream")      \
+    X(KIND_STALE, "kind-stale", "a kind's priority applies as it was registered first")            \
+    X(KIND_RECEIPT, "kind-receipt", "what is sent again is said to be in its channel's stream")    \
     X(KEY_FORGOTTEN, "key-forgotten", "snapshots garble idempotency keys")
 
 /* Value of al_node_config.plant: one at a time. */

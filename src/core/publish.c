@@ -1,5 +1,6 @@
 /* publish.c - admission: a message is checked, recognised if it was here before, recorded. */
 #include "core/internal.h"
+#include "core/of_kind.h"
 #include <assert.h>
 
 /* ---- receipts ---------------------------------------------------------------------------- */
@@ -35,6 +36,15 @@ static void add_receipt(struct al_node *node, struct ali_conn *conn,
     *run = *one;
 }
 
+/* What was wrong, in more words where the error alone does not say it. */
+static struct al_str detail_of(const struct ali_channel *channel, const struct al_msg_publish *m,
+                               int error)
+{
+    if (error == -AL_E_UNSUPPORTED && m->flags & AL_PUBLISH_OF_KIND && channel->gaps > AL_GAPS_WAIT)
+        return al_str_c("the priority of its kind needs a channel whose gaps are waited for");
+    return al_str_c(al_error_text(error));
+}
+
 void ali_refuse(struct al_node *node, struct ali_conn *conn, const struct al_msg_publish *m,
                 int error)
 {
@@ -42,7 +52,7 @@ void ali_refuse(struct al_node *node, struct ali_conn *conn, const struct al_msg
     struct al_msg_refused refused = {.channel = m->channel,
                                      .pseq = m->pseq,
                                      .code = (uint16_t)-error,
-                                     .detail = al_str_c(al_error_text(error))};
+                                     .detail = detail_of(channel, m, error)};
 
     node->v.counters.refused++;
     ali_health_refused(node, error);
@@ -55,6 +65,16 @@ void ali_refuse(struct al_node *node, struct ali_conn *conn, const struct al_msg
 
 /* ---- recognition ------------------------------------------------------------------------- */
 
+/* True if the message of that id went to the stream of the track: to itself, a lane of it, or one
+ * that differs by the priority of the message's kind. */
+static bool is_of_track(const struct al_node *node, const struct ali_track *track,
+                        const struct ali_recent_id *recent)
+{
+    ali_ref ref = ali_find_stream(node, recent->stream);
+
+    return ref != AL_REF_NONE && ali_is_sibling(node, ref, track->d.stream);
+}
+
 /* The place that a message taken earlier has, as far as it is still known. */
 static void first_place_of(const struct al_node *node, const struct ali_track *track, uint64_t pseq,
                            const struct al_id *id, struct ali_receipt_run *receipt)
@@ -63,20 +83,11 @@ static void first_place_of(const struct al_node *node, const struct ali_track *t
 
     if (track->d.run_pseq && pseq >= track->d.run_pseq && pseq <= track->d.high) {
         receipt->seq = track->d.run_seq + (pseq - track->d.run_pseq);
-    } else if (recent) {
+    } else if (recent && is_of_track(node, track, recent)) {
         receipt->seq = recent->seq;
-        if (ali_stream_at(node, track->d.stream)->d.flags & ALI_STREAM_UNORDERED)
+        if (!AL_PLANT(node, KIND_RECEIPT))
             receipt->stream = recent->stream;
     }
-}
-
-/* True if the message of that id went to the stream of the track. */
-static bool is_of_track(const struct al_node *node, const struct ali_track *track,
-                        const struct ali_recent_id *recent)
-{
-    ali_ref ref = ali_find_stream(node, recent->stream);
-
-    return ref != AL_REF_NONE && ali_track_stream(node, ref) == track->d.stream;
 }
 
 /* True if this number lies where some were given up, and nothing shows that it was taken. */
@@ -197,7 +208,8 @@ static bool is_to_group(const struct al_node *node, const struct ali_stream *str
     return ali_agent_at(node, stream->d.to)->v.group != AL_REF_NONE;
 }
 
-static void note_kind(struct al_node *node, struct ali_channel *channel, struct al_str kind)
+/* The channel's kind is that of its newest message. */
+static void find_kind(struct al_node *node, struct ali_channel *channel, struct al_str kind)
 {
     if (channel->kind == UINT16_MAX || channel->kind_size != kind.n ||
         memcmp(channel->kind_name, kind.p, kind.n) != 0) {
@@ -205,6 +217,11 @@ static void note_kind(struct al_node *node, struct ali_channel *channel, struct 
         channel->kind_size = (uint8_t)kind.n;
         memcpy(channel->kind_name, kind.p, kind.n);
     }
+}
+
+static void note_kind(struct al_node *node, struct ali_channel *channel, struct al_str kind)
+{
+    find_kind(node, channel, kind);
     if (channel->kind != UINT16_MAX)
         node->v.metrics[channel->kind].sent++;
 }
@@ -233,6 +250,24 @@ static void admitted(struct al_node *node, const struct ali_channel *channel, al
         ali_push_new(node, stream, record, channel->kind);
 }
 
+/* Where the message goes: to the channel's stream or the one of its kind's priority, or to a lane.
+ */
+static int find_place(struct al_node *node, struct ali_channel *channel,
+                      const struct al_msg_publish *m, struct al_str kind, ali_ref *ret_stream)
+{
+    ali_ref base = channel->stream;
+    uint8_t priority;
+    int r = 0;
+
+    if (m->flags & AL_PUBLISH_OF_KIND) {
+        find_kind(node, channel, kind);
+        priority = channel->kind == UINT16_MAX ? ali_terms_of(node, kind).priority
+                                               : ali_terms_at(node, channel->kind).priority;
+        r = ali_stream_of_kind(node, channel->stream, priority, &base);
+    }
+    return r < 0 ? r : ali_lane_get(node, base, ret_stream);
+}
+
 static int admit(struct al_node *node, struct ali_channel *channel, const struct al_msg_publish *m,
                  const struct al_msg_envelope *envelope, uint16_t untold,
                  struct ali_receipt_run *ret_receipt)
@@ -240,7 +275,8 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
     const struct ali_stream *stream = ali_stream_at(node, channel->stream);
     uint64_t now = node->v.now.wall_ms;
     bool scheduled = m->due_ms > now;
-    ali_ref lane = channel->stream;
+    ali_ref place = channel->stream;
+    uint8_t track[8];
     struct ali_rec_publish record = {
         .stream = stream->d.id,
         .seq = scheduled ? 0 : stream->d.runs.next_seq,
@@ -254,6 +290,8 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
     uint64_t workflow = 0;
     int r = check_room(node, stream, m);
 
+    if (r == 0 && m->flags & AL_PUBLISH_OF_KIND && channel->gaps > AL_GAPS_WAIT)
+        r = -AL_E_UNSUPPORTED; /* whom would be told what is missing? */
     if (r == 0 && is_to_group(node, stream)) {
         r = ali_group_check(node, stream, &record, 0);
         if (r == 0 && envelope->key.n)
@@ -271,10 +309,12 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
     if (r == 0)
         r = ali_workflow_get(node, stream->d.from, envelope, &workflow);
     if (r == 0)
-        r = ali_lane_get(node, channel->stream, &lane);
-    if (r == 0 && lane != channel->stream) {
-        record.stream = ali_stream_at(node, lane)->d.id;
-        record.seq = scheduled ? 0 : ali_stream_at(node, lane)->d.runs.next_seq;
+        r = find_place(node, channel, m, envelope->kind, &place);
+    if (r == 0 && place != channel->stream) {
+        record.stream = ali_stream_at(node, place)->d.id;
+        record.seq = scheduled ? 0 : ali_stream_at(node, place)->d.runs.next_seq;
+        if (ali_track_stream(node, place) != channel->stream && !AL_PLANT(node, KIND_TRACK))
+            record.ext = ali_ext_put_u32(track, ALI_PUBLISH_EXT_TRACK, stream->d.id);
     }
     if (r == 0)
         r = ali_commit_publish(node, &record, workflow);
@@ -283,7 +323,7 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
     note_kind(node, channel, envelope->kind);
     ret_receipt->stream = record.stream;
     ret_receipt->seq = record.seq;
-    admitted(node, channel, lane, &record);
+    admitted(node, channel, place, &record);
     return 0;
 }
 
@@ -392,6 +432,21 @@ int ali_publish_one(struct al_node *node, struct ali_conn *conn, const struct al
     return r > 0;
 }
 
+static void publish_volatile(struct al_node *node, const struct ali_channel *channel,
+                             const struct al_msg_publish *m, const struct al_msg_envelope *envelope)
+{
+    ali_ref stream = channel->stream;
+    int r = ali_check_envelope(node, envelope);
+
+    if (r == 0 && m->flags & AL_PUBLISH_OF_KIND && !is_to_group(node, ali_stream_at(node, stream)))
+        r = ali_stream_of_kind(node, channel->stream, ali_terms_of(node, envelope->kind).priority,
+                               &stream);
+    if (r == 0)
+        ali_push_volatile(node, stream, m);
+    else
+        node->v.counters.volatile_dropped++;
+}
+
 int ali_handle_publish(struct al_node *node, struct ali_conn *conn, const struct al_msg_publish *m)
 {
     struct ali_channel *channel = ali_channel_at(conn, m->channel);
@@ -414,10 +469,7 @@ int ali_handle_publish(struct al_node *node, struct ali_conn *conn, const struct
         return 0;
     }
     if (m->flags & AL_PUBLISH_VOLATILE) {
-        if (ali_check_envelope(node, &envelope) == 0)
-            ali_push_volatile(node, channel->stream, m);
-        else
-            node->v.counters.volatile_dropped++;
+        publish_volatile(node, channel, m, &envelope);
         return 0;
     }
     r = publish(node, conn, channel, m, &envelope);
@@ -466,6 +518,10 @@ int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref fro
         r = -AL_E_INVALID;
     if (r == 0)
         r = ali_check_envelope(node, &part->envelope);
+    if (r == 0 && al_group_name_is_valid(open.to) && open.priority == AL_PRIORITY_NONE)
+        open.priority = AL_PRIORITY_DEFAULT; /* one order for all: the kind's does not count */
+    if (r == 0)
+        open.priority = ali_priority_of_kind(node, open.priority, part->envelope.kind);
     if (r == 0)
         r = ali_stream_get(node, conn, &open, &part->stream);
     if (r < 0)

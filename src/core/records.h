@@ -264,6 +264,10 @@ enum { ALI_FLAGS_MASK = 15, ALI_SKIPPED_SHIFT = 4 };
 enum { ALI_DEAD_EXT_BYTES = 1 /* u32: payload bytes of the message */ };
 enum { ALI_POST_EXT_EVICT = 1 /* u32: idempotency keys that go first, as in PUBLISH */ };
 enum { ALI_STREAM_EXT_BASE = 1 /* u32: the unordered stream whose lane this is; in items too */ };
+enum { ALI_PUBLISH_EXT_TRACK = 1 /* u32: stream of the track, if another one than usual */ };
+enum {
+    ALI_SCHEDULE_EXT_OF_KIND = 1 /* u32 1: priority of the kind, at each firing; in items too */
+};
 /* Flags of a stream: lanes.c. */
 enum { ALI_STREAM_UNORDERED = 1, ALI_STREAM_LANE = 2 };
 /* Beside the priority, in what identifies a stream. */

@@ -6,6 +6,7 @@
  * the schedule waits until the clock has passed its last firing. */
 #include "core/cron.h"
 #include "core/internal.h"
+#include "core/of_kind.h"
 
 /* ---- firing ------------------------------------------------------------------------------ */
 
@@ -79,6 +80,17 @@ static int check_room(const struct al_node *node, const struct ali_stream *strea
     return ali_letters_are_full(node, to) ? -AL_E_DLQ_FULL : 0;
 }
 
+/* Where a message of the schedule goes that is admitted now; errors as of ali_stream_open. */
+static int find_place(struct al_node *node, const struct ali_schedule *schedule, struct al_str kind,
+                      ali_ref *ret_stream)
+{
+    uint8_t priority = AL_PRIORITY_NONE;
+
+    if (schedule->d.of_kind)
+        priority = ali_terms_of(node, kind).priority;
+    return ali_stream_of_kind(node, schedule->d.stream, priority, ret_stream);
+}
+
 static int fire(struct al_node *node, ali_ref ref)
 {
     struct ali_schedule *schedule = ali_schedule_at(node, ref);
@@ -86,21 +98,26 @@ static int fire(struct al_node *node, ali_ref ref)
     const struct ali_stream *stream = ali_stream_at(node, stream_ref);
     uint64_t now = node->v.now.wall_ms;
     struct ali_rec_publish record = {
-        .stream = stream->d.id,
-        .seq = stream->d.runs.next_seq,
         .producer = schedule->d.producer,
         .pseq = AL_PLANT(node, SCHEDULE_EACH) ? next_ms(node, schedule) : now,
         .wall_ms = now,
         .expire_ms = schedule->d.ttl_ms ? now + schedule->d.ttl_ms : 0};
     struct al_msg_envelope envelope;
     uint64_t workflow = 0;
+    uint8_t track[8];
     uint16_t kind;
     int r = check_room(node, stream);
 
     if (r == 0)
         r = make_envelope(node, schedule, &envelope);
+    if (r == 0)
+        r = find_place(node, schedule, envelope.kind, &stream_ref);
     if (r < 0)
         return r;
+    if (stream_ref != schedule->d.stream)
+        record.ext = ali_ext_put_u32(track, ALI_PUBLISH_EXT_TRACK, stream->d.id);
+    record.stream = ali_stream_at(node, stream_ref)->d.id;
+    record.seq = ali_stream_at(node, stream_ref)->d.runs.next_seq;
     record.envelope = al_str_of(node->v.scratch.data, node->v.scratch.size);
     r = ali_workflow_get(node, stream->d.from, &envelope, &workflow);
     if (r == 0)
@@ -166,7 +183,8 @@ static int check_message(const struct al_node *node, const struct al_msg_schedul
 
     if (!al_name_is_valid(m->name))
         return -AL_E_BAD_NAME;
-    if (al_decode_envelope(m->envelope, &envelope) < 0 || m->priority >= AL_PRIORITY_COUNT ||
+    if (al_decode_envelope(m->envelope, &envelope) < 0 ||
+        (m->priority >= AL_PRIORITY_COUNT && m->priority != AL_PRIORITY_NONE) ||
         m->label.n > AL_LABEL_MAX || !al_text_is_plain(m->label) || m->ttl_ms > AL_TTL_MAX_MS ||
         envelope.key.n)
         return -AL_E_INVALID;
@@ -181,10 +199,7 @@ static int check_message(const struct al_node *node, const struct al_msg_schedul
 static int get_stream(struct al_node *node, const struct ali_conn *conn,
                       const struct al_msg_schedule_set *m, ali_ref *ret_stream)
 {
-    struct ali_rec_stream_open record = {.stream = node->d.next_stream,
-                                         .priority = m->priority,
-                                         .label = m->label,
-                                         .wall_ms = node->v.now.wall_ms};
+    uint8_t priority = m->priority == AL_PRIORITY_NONE ? AL_PRIORITY_DEFAULT : m->priority;
     ali_ref from, to = ali_find_agent_name(node, ali_name_normal(m->to));
     int r;
 
@@ -195,16 +210,7 @@ static int get_stream(struct al_node *node, const struct ali_conn *conn,
     r = ali_agent_get(node, conn, m->from, true, &from);
     if (r < 0)
         return r;
-    *ret_stream = ali_find_stream_key(node, from, to, m->priority, m->label);
-    if (*ret_stream != AL_REF_NONE)
-        return 0;
-    if (node->streams.count >= AL_STREAMS_MAX)
-        return -AL_E_LIMIT;
-    record.from = ali_agent_at(node, from)->d.id;
-    record.to = ali_agent_at(node, to)->d.id;
-    r = ali_commit(node, ALI_REC_STREAM_OPEN, &record);
-    *ret_stream = r < 0 ? AL_REF_NONE : ali_find_stream(node, record.stream);
-    return r;
+    return ali_stream_open(node, from, to, priority, m->label, ret_stream);
 }
 
 /* 0 if the connection's user may change the schedule. */
@@ -228,6 +234,7 @@ int ali_handle_schedule_set(struct al_node *node, struct ali_conn *conn,
                                           .text = m->text,
                                           .envelope = m->envelope};
     ali_ref old = ali_find_schedule(node, name), stream = AL_REF_NONE;
+    uint8_t of_kind[8];
     int r = check_message(node, m);
 
     if (r == 0)
@@ -242,6 +249,8 @@ int ali_handle_schedule_set(struct al_node *node, struct ali_conn *conn,
         r = get_stream(node, conn, m, &stream);
     if (r == 0) {
         record.stream = ali_stream_at(node, stream)->d.id;
+        record.ext =
+            ali_ext_put_u32(of_kind, ALI_SCHEDULE_EXT_OF_KIND, m->priority == AL_PRIORITY_NONE);
         r = ali_commit(node, ALI_REC_SCHEDULE_SET, &record);
     }
     if (r == 0)
@@ -279,7 +288,8 @@ static void send_row(struct al_node *node, const struct ali_conn *conn, uint32_t
     struct al_msg_envelope envelope = {.kind = al_str_of(NULL, 0)};
     struct al_msg_schedule_row row = {.request = request,
                                       .uid = schedule->d.uid,
-                                      .priority = stream->d.priority,
+                                      .priority = schedule->d.of_kind ? (uint8_t)AL_PRIORITY_NONE
+                                                                      : stream->d.priority,
                                       .code = schedule->v.code,
                                       .set_ms = schedule->d.wall_ms,
                                       .last_ms = last_ms(node, schedule),

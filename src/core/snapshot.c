@@ -219,7 +219,9 @@ static int put_schedule(const struct al_node *node, const struct ali_schedule *s
         .ttl_ms = schedule->d.ttl_ms,
         .text = al_str_of(schedule->d.text, schedule->d.text_size),
         .envelope = al_str_of(schedule->d.envelope, schedule->d.envelope_size)};
+    uint8_t of_kind[8];
 
+    item.ext = ali_ext_put_u32(of_kind, ALI_SCHEDULE_EXT_OF_KIND, schedule->d.of_kind);
     return ali_put_item_schedule(out, &item);
 }
 

@@ -390,6 +390,7 @@ struct ali_schedule {
         uint64_t wall_ms, until_ms, ttl_ms;
         uint8_t *envelope; /* envelope_size bytes, allocated */
         uint32_t envelope_size;
+        bool of_kind; /* each message goes where its kind's priority is then: of_kind.c */
     } d;
     struct {
         struct al_timer timer;
@@ -542,6 +543,7 @@ struct ali_read {
 struct ali_terms {
     const struct al_policy *policy;
     const struct al_breaker_policy *breaker;
+    uint8_t priority; /* AL_PRIORITY_NONE: none of its own */
 };
 
 /* Counters of one kind of message. */

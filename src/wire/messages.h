@@ -73,7 +73,8 @@
 #define AL_FIELDS_PUBLISH(U8, U16, U32, U64, ID, STR, BYTES)                     \
     U32(channel, "the channel")                                                  \
     U64(pseq, "producer sequence: one more than the one before on this channel") \
-    U16(flags, "1: tell the end (END); 2: volatile, no receipt")                 \
+    U16(flags, "1: tell the end (END); 2: volatile, no receipt; "                \
+               "4: priority of its kind")                                        \
     U64(ttl_ms, "0, or life time from admission")                                \
     U64(due_ms, "0, or not delivered before this wall-clock time")               \
     BYTES(envelope, "the message: an ENVELOPE body")
@@ -462,7 +463,7 @@
     U8(duplicate, "1: it was applied already, when it was sent first")                \
     STR(detail, "what was wrong")
 #define AL_FIELDS_COMMIT_SEND(U8, U16, U32, U64, ID, STR, BYTES) \
-    U8(priority, "of the stream")                                \
+    U8(priority, "of the stream; 255: of its kind now")          \
     U16(flags, "1: tell the end (END)")                          \
     U64(ttl_ms, "as in PUBLISH")                                 \
     U64(due_ms, "as in PUBLISH")                                 \
@@ -518,7 +519,7 @@
 #define AL_FIELDS_SCHEDULE_SET(U8, U16, U32, U64, ID, STR, BYTES)    \
     U32(request, "number chosen by the client; answer: DONE")        \
     U8(flags, "1: replace one of this name")                         \
-    U8(priority, "of the messages")                                  \
+    U8(priority, "of the messages; 255: of their kind, each time")   \
     U64(ttl_ms, "0, or life time of each message")                   \
     U64(until_ms, "0, or wall clock after which it does not fire")   \
     STR(name, "name of the schedule, as for agents")                 \
@@ -537,7 +538,7 @@
 #define AL_FIELDS_SCHEDULE_ROW(U8, U16, U32, U64, ID, STR, BYTES)         \
     U32(request, "from SCHEDULE_LIST")                                    \
     U32(uid, "owning user")                                               \
-    U8(priority, "of the messages")                                       \
+    U8(priority, "of the messages; 255: of their kind")                   \
     U16(code, "why the firing that is due could not be done yet, 0")      \
     U64(set_ms, "wall clock when it was set")                             \
     U64(last_ms, "wall clock of the last firing, 0: none yet")            \
