@@ -108,6 +108,12 @@ int al_recent_reserve(struct al_recent *recent, uint32_t count, al_recent_hash_f
     return grow(recent, need, hash, ctx);
 }
 
+void al_recent_prefetch(const struct al_recent *recent, uint64_t hash)
+{
+    if (recent->cap)
+        __builtin_prefetch(&recent->heads[hash & recent->head_mask], 1);
+}
+
 void *al_recent_add(struct al_recent *recent, uint64_t hash)
 {
     uint64_t number = recent->next++;

@@ -36,6 +36,9 @@ void al_recent_deinit(struct al_recent *recent);
  * is reached: what is held depends on what was added, not on how the ring grew. 0, -AL_E_NOMEM. */
 int al_recent_reserve(struct al_recent *recent, uint32_t count, al_recent_hash_fn *hash,
                       const void *ctx);
+/* Tells the processor that an entry with this hash will be added soon: its chain begins at a random
+ * place in memory. */
+void al_recent_prefetch(const struct al_recent *recent, uint64_t hash);
 /* Adds an entry at the front and returns its room (zeroed); the oldest falls out at the limit. */
 void *al_recent_add(struct al_recent *recent, uint64_t hash);
 /* The newest entry that equals, or NULL. */

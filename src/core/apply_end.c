@@ -363,7 +363,7 @@ int ali_prepare_redrive(struct al_node *node, const struct ali_rec_redrive *r)
     if (e == 0)
         e = ali_number_move_reserve(node, ali_letter_at(node, ref)->d.stream,
                                     ali_letter_at(node, ref)->d.stream, r->old_seq);
-    return e < 0 ? e : ali_ids_reserve(node);
+    return e < 0 ? e : ali_ids_reserve(node, &ali_letter_at(node, ref)->d.id);
 }
 
 void ali_apply_redrive(struct al_node *node, uint64_t lsn, const struct ali_rec_redrive *r)

@@ -102,6 +102,7 @@ static int prepare_admission(struct al_node *node, const struct ali_rec_publish 
                              struct target *ret_target)
 {
     int e = find_target(node, r, ret_target);
+    struct al_id id;
 
     if (e < 0)
         return e;
@@ -112,7 +113,10 @@ static int prepare_admission(struct al_node *node, const struct ali_rec_publish 
         if (e == 0)
             e = al_index_reserve(&node->track_keys, 1);
     }
-    return e == 0 ? ali_ids_reserve(node) : e;
+    if (e < 0)
+        return e;
+    memcpy(id.b, r->envelope.p, 16);
+    return ali_ids_reserve(node, &id);
 }
 
 int ali_prepare_admission(struct al_node *node, const struct ali_rec_publish *r)
@@ -329,7 +333,7 @@ int ali_prepare_due(struct al_node *node, const struct ali_rec_due *r)
     if (e == 0)
         e = ali_number_move_reserve(node, ali_delayed_at(node, ref)->d.stream, AL_REF_NONE,
                                     r->delayed);
-    return e < 0 ? e : ali_ids_reserve(node);
+    return e < 0 ? e : ali_ids_reserve(node, &ali_delayed_at(node, ref)->d.message_id);
 }
 
 void ali_apply_due(struct al_node *node, uint64_t lsn, const struct ali_rec_due *r)

@@ -82,10 +82,13 @@ static inline uint8_t ali_stream_priority(const struct ali_stream *stream)
     return (uint8_t)(stream->d.priority |
                      (stream->d.flags & ALI_STREAM_UNORDERED ? ALI_PRIORITY_UNORDERED : 0));
 }
-/* Room for that many finished deliveries, one recent id, one key. 0 or -AL_E_NOMEM. */
+/* Room for that many finished deliveries, this recent id, one key. 0 or -AL_E_NOMEM. */
 int ali_ended_reserve(struct al_node *node, uint32_t count);
-int ali_ids_reserve(struct al_node *node);
+int ali_ids_reserve(struct al_node *node, const struct al_id *id);
 int ali_keys_reserve(struct al_node *node);
+/* Room for what these rings hold when they are full; the rings are empty. 0 or -AL_E_NOMEM. */
+int ali_ids_reserve_full(struct al_node *node);
+int ali_ended_reserve_full(struct al_node *node);
 /* Add ring entries, evicting the oldest properly. Room must be reserved. */
 struct ali_ended *ali_ended_add(struct al_node *node, uint32_t stream, uint64_t seq);
 struct ali_recent_id *ali_ids_add(struct al_node *node, const struct al_id *id);

@@ -20,7 +20,10 @@ static int load_meta(struct al_node *node, const struct ali_item_meta *item)
     al_recent_reset(&node->d.ids, item->ids_first);
     al_recent_reset(&node->d.ended, item->ended_first);
     al_recent_reset(&node->d.keys, item->keys_first);
-    return 0;
+    /* A ring whose first entry is gone was full: no growing step by step. */
+    if (item->ids_first && ali_ids_reserve_full(node) < 0)
+        return -AL_E_NOMEM;
+    return item->ended_first ? ali_ended_reserve_full(node) : 0;
 }
 
 static int load_agent(struct al_node *node, const struct ali_item_agent *item)
@@ -253,7 +256,7 @@ static int load_letter(struct al_node *node, const struct ali_item_letter *item)
 static int load_id(struct al_node *node, const struct ali_item_id *item)
 {
     struct ali_recent_id *recent;
-    int r = ali_ids_reserve(node);
+    int r = ali_ids_reserve(node, &item->message_id);
 
     if (r < 0)
         return r;

@@ -21,9 +21,21 @@ struct ali_recent_id *ali_find_id(const struct al_node *node, const struct al_id
     return al_recent_find(&node->d.ids, al_hash64(node->config.hash_seed, id->b, 16), id_is, id);
 }
 
-int ali_ids_reserve(struct al_node *node)
+int ali_ids_reserve(struct al_node *node, const struct al_id *id)
 {
-    return al_recent_reserve(&node->d.ids, 1, id_hash, node);
+    int r = al_recent_reserve(&node->d.ids, 1, id_hash, node);
+
+    if (r < 0)
+        return r;
+    node->v.hashed_id = *id;
+    node->v.id_hash = al_hash64(node->config.hash_seed, id->b, 16);
+    al_recent_prefetch(&node->d.ids, node->v.id_hash);
+    return 0;
+}
+
+int ali_ids_reserve_full(struct al_node *node)
+{
+    return al_recent_reserve(&node->d.ids, node->d.ids.limit, id_hash, node);
 }
 
 static bool is_full(const struct al_recent *ring)
@@ -37,7 +49,10 @@ struct ali_recent_id *ali_ids_add(struct al_node *node, const struct al_id *id)
 
     if (is_full(&node->d.ids))
         ali_snapshot_keep_entry(node, ALI_PART_ID, node->d.ids.first);
-    entry = al_recent_add(&node->d.ids, al_hash64(node->config.hash_seed, id->b, 16));
+    if (!al_id_eq(&node->v.hashed_id, id))
+        node->v.id_hash = al_hash64(node->config.hash_seed, id->b, 16);
+    node->v.hashed_id = *id;
+    entry = al_recent_add(&node->d.ids, node->v.id_hash);
     entry->id = *id;
     return entry;
 }
@@ -64,6 +79,11 @@ struct ali_ended *ali_find_ended(const struct al_node *node, uint32_t stream, ui
     struct ali_ended want = {.stream = stream, .seq = seq};
 
     return al_recent_find(&node->d.ended, ended_hash(NULL, &want), ended_is, &want);
+}
+
+int ali_ended_reserve_full(struct al_node *node)
+{
+    return al_recent_reserve(&node->d.ended, node->d.ended.limit, ended_hash, NULL);
 }
 
 int ali_ended_reserve(struct al_node *node, uint32_t count)

@@ -677,6 +677,8 @@ struct al_node {
         struct ali_snapshot snapshot;
         uint16_t *live; /* live records per bucket of LSNs, from live_base on */
         uint64_t live_base;
+        struct al_id hashed_id; /* id_hash is that of this one: for the ring of recent ids */
+        uint64_t id_hash;
         uint32_t live_cap;
         struct al_timer sweep;
         ali_ref sweep_at;
