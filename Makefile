@@ -8,7 +8,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 
 # Debian packages, by what they are needed for.
-NEED_BUILD := gcc libc6-dev meson ninja-build pkg-config libsodium-dev libjansson-dev
+NEED_BUILD := gcc libc6-dev meson ninja-build pkg-config libsodium-dev libjansson-dev libssl-dev
 NEED_TEST  := $(NEED_BUILD) g++ clang clang-format-14 clang-tidy-14 cppcheck libclang-rt-14-dev \
               libcmocka-dev python3 python3-pytest python3-pytest-xdist strace binutils groff-base
 NEED_DEMO  := $(NEED_BUILD) python3

@@ -16,7 +16,7 @@ from report import Report
 
 PROGRAMS = ("agentlinkd", "agentlink", "al_sim", "al_bench")
 # Only these may be loaded (design: Debian packages by name, each for a reason).
-LIBRARIES = re.compile(r"(libc|libm|libsodium|libjansson|libagentlink|ld-linux-x86-64)\.so\b.*")
+LIBRARIES = re.compile(r"(libc|libm|libsodium|libjansson|libssl|libcrypto|libagentlink|ld-linux-x86-64)\.so\b.*")
 
 
 def run(*command):
