@@ -159,7 +159,7 @@ static inline void image_change(struct image *image, const char *name, const uin
             content[at] = (uint8_t)(what >> 2) | (uint8_t)(what << 6);
             break;
         case 2: /* checksums of a header block */
-            ali_block_seal(content);
+            ali_block_finish(content);
             break;
         case 3: /* checksums of a frame */
             length = al_get32(content + at);
@@ -192,7 +192,7 @@ static inline void image_check(struct image *image)
     struct al_store *store;
     struct image_seen seen = {0};
     uint64_t sum = 0, last;
-    int r = al_store_verify(&image_alloc, image->disk, NULL, NULL, &report);
+    int r = al_store_verify(&image_alloc, image->disk, NULL, NULL, NULL, &report);
 
     assert(r == 0 || r == -AL_E_DAMAGED);
     r = image_open(image, &seen, &store);

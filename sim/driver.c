@@ -72,6 +72,13 @@ void sim_driver_store_config(struct sim *sim, struct al_store_config *ret_config
         .random_seed = sim_rand_next(&sim->rand),
         .plants = sim->options->store_plants,
     };
+    /* Fixed, but for what file keys are drawn from: that differs at every start, as entropy does.
+     */
+    memset(ret_config->seal.key, SIM_MASTER_KEY, sizeof(ret_config->seal.key));
+    al_put64(ret_config->seal.seed, ret_config->random_seed);
+    ret_config->seal.has_key = sim->profile.sealed_from != 0;
+    ret_config->seal.is_on =
+        ret_config->seal.has_key && sim->driver.starts >= sim->profile.sealed_from;
 }
 
 /* ---- effects ----------------------------------------------------------------------------- */

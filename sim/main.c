@@ -3,6 +3,7 @@
 #undef AL_PLANT
 #include "../src/store/plants.h"
 #undef AL_PLANT
+#include "crypto/seal.h"
 #include "sim.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -465,6 +466,7 @@ int main(int argc, char **argv)
     struct sim_options options = {.jobs = 2};
     bool all = false, have_seeds = false;
 
+    al_seal_start();
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "", *wrong;
 

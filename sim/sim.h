@@ -47,6 +47,8 @@ struct sim_message;
 /* ---- options and profile ----------------------------------------------------------------- */
 
 /* Bugs that the simulator's own driver can make; the others are in core and store. */
+#define SIM_MASTER_KEY 0x6b /* the key of sealed journals: this byte, 32 times */
+
 enum sim_driver_plant {
     SIM_PLANT_EARLY_SEND = 1, /* frames leave before their batch is durable */
 };
@@ -71,6 +73,7 @@ struct sim_profile {
     uint32_t historians; /* clients that have streams keep what ended, and replay it: 0 or 1 */
     /* the node */
     uint32_t segment_bytes, first_segment_bytes, snapshot_bytes, carry_percent;
+    uint32_t sealed_from; /* the start from which on the journal is sealed; 0: never */
     uint64_t capacity_bytes, reserve_bytes, dlq_bytes;
     struct al_policy policy;
     struct al_breaker_policy breaker;

@@ -249,6 +249,10 @@ void sim_profile_draw(struct sim *sim)
         p->groupers = pick(sim, 0, 1, 2);
     }
     p->schedulers = sim->seed % 4 == 2;
+    /* A third of the journals is sealed (it costs the simulator a third of its speed): half of
+     * these from the first start on, half after some starts without. */
+    if (sim->seed % 3 == 1)
+        p->sealed_from = sim->seed % 2 ? 1 : 2 + (uint32_t)(sim->seed / 6 % 3);
     /* A key that has expired is a new message, and one that died by a full list of dead letters
      * says nothing about commits. */
     p->committers = sim->seed % 4 == 1;

@@ -75,8 +75,9 @@ enum al_error_code {
     AL_ERR_NOT_RETAINED = 49,  /* a replay reaches further back than messages are kept */
     AL_ERR_NO_HISTORY = 50,    /* nothing is kept of this agent's messages: al_retain_set */
     AL_ERR_NO_QUORUM = 51,     /* fewer replies than the quorum; may succeed later */
-    AL_ERR_AMBIGUOUS = 52,    /* several agents have this message out; name the one that is meant */
-    AL_ERR_WORKFLOW_FULL = 53 /* no room for another number of a workflow; may succeed later */
+    AL_ERR_AMBIGUOUS = 52, /* several agents have this message out; name the one that is meant */
+    AL_ERR_WORKFLOW_FULL = 53, /* no room for another number of a workflow; may succeed later */
+    AL_ERR_SEAL_KEY = 54       /* the directory is sealed under a key that is not here */
 };
 
 /* The English text of an error; takes positive and negative values, never returns NULL. */

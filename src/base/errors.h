@@ -63,7 +63,8 @@
     X(NO_HISTORY, 50, false, "nothing is kept of this agent's messages; see 'agentlink retain'")  \
     X(NO_QUORUM, 51, true, "fewer replies than the quorum")                                       \
     X(AMBIGUOUS, 52, false, "several agents have this message out; name the one that is meant")   \
-    X(WORKFLOW_FULL, 53, true, "no room for another number of a workflow")
+    X(WORKFLOW_FULL, 53, true, "no room for another number of a workflow")                        \
+    X(SEAL_KEY, 54, false, "stored data is sealed under a key that is not here")
 
 /* AL_E_NOMEM and so on, positive; functions return them negated. */
 enum al_error {

@@ -128,7 +128,7 @@ static int verify_disk(struct ali_cli *cli, const char *path, struct al_disk *di
     const struct al_alloc alloc = {.realloc_fn = heap};
     struct al_store_report report = {0};
     struct verify verify = {.cli = cli, .table = ali_table_new(cli, headings)};
-    int r = al_store_verify(&alloc, disk, add_row, &verify, &report);
+    int r = al_store_verify(&alloc, disk, NULL, add_row, &verify, &report);
 
     ali_progress_end(cli);
     ali_table_end(verify.table, !cli->json && verify.files > 0, NULL);

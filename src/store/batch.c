@@ -3,7 +3,9 @@
  * The end of the journal is kept in memory exactly as it will stand on disk: a batch begins on a
  * block boundary inside a chunk, with room for its batch frame; each record is appended behind
  * room for its frame header. The core fills in only length, type and LSN; flush.c does the rest in
- * its own thread. While a batch is being flushed the core fills the next one behind it in the same
+ * its own thread. Where the journal is sealed it does so into a copy, so that what is in memory
+ * stays readable; room for each record's tag is left here too, so both have one layout. While a
+ * batch is being flushed the core fills the next one behind it in the same
  * chunk. Chunks whose batches are all durable stay as a read cache until their memory is needed:
  * memory is reused and stays warm, because touching a fresh page costs more than appending ten
  * records to an old one.
@@ -202,7 +204,7 @@ static int make_room(struct al_store *store, size_t need, uint64_t lsn)
 int al_store_append(struct al_store *store, uint64_t lsn, uint16_t type, struct al_str payload)
 {
     struct al_batch *batch = store->fill;
-    size_t need = ALI_FRAME_SIZE + (size_t)payload.n;
+    size_t need = ALI_FRAME_SIZE + (size_t)payload.n + store->tag_bytes;
     uint8_t *p;
     uint32_t offset;
     int r;
@@ -386,4 +388,5 @@ void ali_batches_free(struct al_store *store)
         chunk_free(store, chunk);
     }
     ali_pages_free(&store->alloc, store->seal_mem, AL_DISK_BLOCK);
+    ali_pages_free(&store->alloc, store->sealed_mem, store->sealed_cap);
 }

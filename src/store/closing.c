@@ -42,8 +42,9 @@ int ali_closing_read(struct ali_reader *reader, const struct ali_segment *segmen
             return r;
         if (r == 0 && ali_is_zero(p, AL_DISK_BLOCK)) {
             state = ALI_CLOSING_BLANK;
-        } else if (r == 0 && ali_closing_decode(p, &closing) && closing.id == segment->id &&
-                   memcmp(closing.salt, segment->salt, 16) == 0) {
+        } else if (r == 0 &&
+                   ali_closing_decode(p, segment->is_sealed, ali_seal_of(segment), &closing) &&
+                   closing.id == segment->id && memcmp(closing.salt, segment->salt, 16) == 0) {
             state = ALI_CLOSING_WHOLE;
             *ret_closing = closing;
         } else {
@@ -70,9 +71,10 @@ int ali_closing_write(struct al_store *store, const struct ali_segment *segment,
     block = ali_pages_new(&store->alloc, AL_DISK_BLOCK);
     if (!block)
         return -AL_E_NOMEM;
+    assert(!segment->is_sealed || segment->has_keys); /* it was made here, or walked */
     memcpy(closing.salt, segment->salt, 16);
     memcpy(closing.next_salt, next->salt, 16);
-    ali_closing_encode(block, &closing);
+    ali_closing_encode(block, &closing, ali_seal_of(segment));
     ali_name_format(ALI_NAME_JOURNAL, segment->id, name);
     if (!file)
         r = ops->open(store->disk, name, AL_DISK_READ | AL_DISK_WRITE | AL_DISK_DIRECT, &own);

@@ -9,10 +9,12 @@
 #define AL_STORE_FRAME_H
 
 #include "base/bytes.h"
+#include "crypto/seal.h"
 #include "store/disk.h"
 #include <stdbool.h>
 
 #define ALI_FRAME_SIZE      40u
+#define ALI_FRAME_HEAD      32u /* of these, what a seal or a tag covers: all but the checksums */
 #define ALI_BATCH_INFO_SIZE 56u
 #define ALI_BATCH_HEAD      (ALI_FRAME_SIZE + ALI_BATCH_INFO_SIZE)
 #define ALI_FRAME_VERSION   1u
@@ -45,6 +47,9 @@ void ali_frame_encode(uint8_t *out, bool weak, const struct ali_frame *frame);
 /* Completes a record's header in which length, type and LSN stand already: others may be reading
  * those, so they are not written again. */
 void ali_frame_complete(uint8_t *out, bool weak, const struct ali_frame *frame);
+/* The same in two steps, for what is sealed in between: all but the checksums, then these. */
+void ali_frame_place(uint8_t *out, const struct ali_frame *frame);
+void ali_frame_finish(uint8_t *out, bool weak, uint32_t payload_crc);
 /* True if the header CRC and version are right. */
 bool ali_frame_decode(const uint8_t *p, bool weak, struct ali_frame *ret_frame);
 
@@ -56,10 +61,11 @@ struct ali_batch_info {
     uint64_t segment_id;
 };
 
+#define ALI_BATCH_TAG_AT 40u /* in them; zeros where nothing is sealed */
 /* Writes the 56 bytes. */
 void ali_batch_info_encode(uint8_t *out, const struct ali_batch_info *info);
-/* True if reserved bytes are zero. */
-bool ali_batch_info_decode(const uint8_t *p, struct ali_batch_info *ret_info);
+/* True if reserved bytes are zero. The tag of a sealed segment is for the caller to check. */
+bool ali_batch_info_decode(const uint8_t *p, bool is_sealed, struct ali_batch_info *ret_info);
 
 struct ali_segment_header {
     uint64_t id;
@@ -69,11 +75,16 @@ struct ali_segment_header {
     uint64_t generation; /* number of the start of the store that made it */
     uint64_t bytes;      /* size it was made for */
     uint32_t flags;
-    bool has_closing; /* an incompatible feature: the second block is the closing block */
+    /* Incompatible features: the second block is the closing block; everything is sealed. */
+    bool has_closing, is_sealed;
 };
 
+/* In the header block of a sealed file: the tag, and two slots for its key (sealed.c). The block's
+ * CRC leaves the slots out: they have their own, and lie inside one sector of the disk. */
+enum { ALI_HEADER_TAG_AT = 96, ALI_SLOTS_AT = 128, ALI_SLOT_SIZE = 128, ALI_SLOTS_END = 384 };
+
 /* Puts the CRC over everything else in a header block. */
-void ali_block_seal(uint8_t *block);
+void ali_block_finish(uint8_t *block);
 /* Fills one block. */
 void ali_segment_header_encode(uint8_t *block, const struct ali_segment_header *header);
 /* 0; -AL_E_DAMAGED: not a whole header; -AL_E_FORMAT: a version or feature we do not know. */
@@ -88,10 +99,13 @@ struct ali_closing {
     uint64_t next_lsn; /* its first LSN */
 };
 
-/* Fills one block. */
-void ali_closing_encode(uint8_t *block, const struct ali_closing *closing);
-/* True if every byte of the block is right; whether it is this segment's is for the caller. */
-bool ali_closing_decode(const uint8_t *block, struct ali_closing *ret_closing);
+/* Fills one block. `seal`: keys of the segment in which it stands; NULL: it is not sealed. */
+void ali_closing_encode(uint8_t *block, const struct ali_closing *closing,
+                        const struct al_seal *seal);
+/* True if every byte of the block is right; whether it is this segment's is for the caller. `seal`
+ * NULL: the segment is not sealed, or (is_sealed) its keys are not known. */
+bool ali_closing_decode(const uint8_t *block, bool is_sealed, const struct al_seal *seal,
+                        struct ali_closing *ret_closing);
 
 struct ali_snapshot_header {
     uint64_t sequence; /* number of the snapshot, in its name too */
@@ -99,6 +113,7 @@ struct ali_snapshot_header {
     uint64_t lsn;
     uint64_t next_segment_id; /* segments below it that the store section leaves out are free */
     uint64_t generation;
+    bool is_sealed; /* an incompatible feature */
 };
 
 /* Fills one block. */

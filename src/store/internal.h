@@ -72,6 +72,9 @@ struct ali_segment {
     bool is_sized;  /* the file has all of `bytes`; otherwise it grows as it is written */
     bool is_zeroed; /* zeros stood behind the header when it was made */
     bool listed;    /* the newest snapshot names it: must not go before the next */
+    bool is_sealed; /* its records are secret, everything in it is authentic */
+    bool has_keys;  /* of a sealed one: `seal` is set. Read from its header when first needed */
+    struct al_seal seal;
     struct ali_index_entry *index;
     uint32_t index_count, index_cap;
 };
@@ -109,10 +112,13 @@ struct ali_reader {
     uint8_t *view;     /* the window, in mem */
     uint8_t *next_mem; /* where the next piece is read to, behind room for the end of this one */
     uint64_t next_at;
-    size_t next_size; /* 0: none is under way */
-    uint64_t at;      /* file offset of the window */
-    size_t size;      /* bytes in it */
-    uint64_t limit;   /* nothing is read behind this: the size of the file or less */
+    size_t next_size;    /* 0: none is under way */
+    uint64_t at;         /* file offset of the window */
+    size_t size;         /* bytes in it */
+    uint64_t limit;      /* nothing is read behind this: the size of the file or less */
+    const uint8_t *key;  /* master key of sealed files; NULL: not known */
+    bool needs_no_key;   /* without the key of a sealed snapshot, look at its checksums */
+    struct al_buf plain; /* what was opened last */
 };
 
 /* Walks the frames of one segment. */
@@ -124,10 +130,12 @@ struct ali_scan {
     uint32_t batch_left;          /* records of the batch not seen yet */
     bool is_loose;                /* began inside a batch: its bounds are not known */
     uint64_t expect;              /* LSN of the next record */
+    uint64_t from;                /* records below it need not be opened */
     uint64_t durable;             /* highest durable LSN carried by any batch seen */
     uint64_t records;
     const char *bad; /* why the walk ended */
     uint64_t bad_at;
+    bool is_forged; /* the checksum was right and the seal was not: no crash does that */
 };
 
 struct ali_record {
@@ -159,6 +167,7 @@ struct al_store {
     struct al_batch *pending, **pending_end; /* closed, to be taken */
     struct al_batch *out;                    /* given out for flushing */
     struct al_batch *spare;                  /* structs for reuse */
+    size_t tag_bytes;                        /* room behind each record for its tag; 0: no seals */
     struct ali_chunk *chunks;                /* oldest first; changed under lock */
     size_t chunk_bytes;                      /* all chunks together */
     size_t last_size;                        /* of the last batch: predicts the next */
@@ -175,11 +184,14 @@ struct al_store {
     /* flush */
     struct ali_segment *active;
     struct al_disk_file *active_file;
+    uint8_t *sealed_mem; /* a batch as it goes to a sealed segment */
+    size_t sealed_cap;
     uint64_t flushed;       /* newest durable record */
     uint64_t flushed_bytes; /* since open */
 
     /* under lock */
     struct ali_table table;
+    struct al_seal_source seal_source; /* of file keys */
     uint64_t next_segment_id;
     uint64_t next_number; /* of free- and new- files */
     struct ali_free free_list[ALI_FREE_MAX];
@@ -262,10 +274,30 @@ int ali_segment_create(struct al_store *store, uint64_t first_lsn, uint64_t dura
                        struct al_disk_file **ret_file);
 
 /* ---- flush.c ---- */
-/* Completes the frames of a batch for its place in a segment and zeroes its padding; returns the
- * bytes to write. */
-size_t ali_batch_frame(struct al_store *store, struct al_batch *batch, struct ali_segment *segment,
-                       uint64_t at, uint64_t durable_lsn);
+/* Completes the frames of a batch for its place in a segment, seals them if the segment is sealed,
+ * and zeroes the padding. *ret_bytes: what to write, until the next call. 0 or -AL_E_NOMEM. */
+int ali_batch_frame(struct al_store *store, struct al_batch *batch, struct ali_segment *segment,
+                    uint64_t at, uint64_t durable_lsn, struct al_str *ret_bytes);
+
+/* ---- sealed.c ---- */
+/* Makes a sealed file's key, and puts it, wrapped, and the tag into the header block; the rest of
+ * the block is complete. */
+void ali_sealed_begin(struct al_store *store, uint8_t *block, struct al_seal *ret_seal);
+/* Takes the keys out of a header block that was decoded. 0; -AL_E_SEAL_KEY: not under this master
+ * key (NULL: none); -AL_E_DAMAGED: under this one, but it is not what was sealed. */
+int ali_sealed_open(const uint8_t *key, const uint8_t *block, struct al_seal *ret_seal);
+/* True if the slots of a sealed header block are whole: what can be said without a key. */
+bool ali_sealed_slots_are_whole(const uint8_t *block);
+/* Reads the keys of a sealed segment whose file is open in the reader, unless they are there.
+ * Errors as ali_sealed_open, and those of reading. */
+int ali_sealed_load(struct ali_reader *reader, struct ali_segment *segment);
+/* The keys of a segment; NULL: it is not sealed, or they are not known. */
+static inline const struct al_seal *ali_seal_of(const struct ali_segment *segment)
+{
+    return segment->is_sealed && segment->has_keys ? &segment->seal : NULL;
+}
+/* Appends " under the key <id>" to a text: the key that opens a file. */
+void ali_sealed_say(char *text, size_t cap, const uint8_t *block);
 
 /* ---- reader.c ---- */
 void ali_reader_init(struct ali_reader *reader, const struct al_alloc *alloc, struct al_disk *disk,
@@ -321,8 +353,11 @@ struct ali_snapshot_file {
     uint64_t item_bytes;
     uint64_t bad_at; /* when it is damaged */
     const char *bad;
+    bool has_keys;
+    struct al_seal seal; /* of a sealed one, if has_keys */
 };
-/* Reads only the header. 0, -AL_E_DAMAGED (snapshot->bad), -AL_E_FORMAT, -AL_E_IO, … */
+/* Reads only the header. 0, -AL_E_DAMAGED (snapshot->bad), -AL_E_SEAL_KEY, -AL_E_FORMAT, -AL_E_IO,
+ * … */
 int ali_snapshot_peek(struct ali_reader *reader, struct ali_snapshot_file *snapshot);
 /* Checks the whole file and, when `section` is given, appends the store section to it. */
 int ali_snapshot_check(struct ali_reader *reader, struct ali_snapshot_file *snapshot,

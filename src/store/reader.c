@@ -27,6 +27,7 @@ void ali_reader_init(struct ali_reader *reader, const struct al_alloc *alloc, st
     reader->disk = disk;
     reader->chunk = chunk;
     reader->limit = 0;
+    al_buf_init(&reader->plain, alloc);
 }
 
 /* How much of a window is kept before the piece that was read ahead. */
@@ -69,6 +70,7 @@ void ali_reader_deinit(struct ali_reader *reader)
     ali_pages_free(reader->alloc, reader->next_mem, piece_cap(reader));
     reader->mem = reader->next_mem = NULL;
     reader->cap = 0;
+    al_buf_deinit(&reader->plain);
 }
 
 int ali_reader_open(struct ali_reader *reader, const char *name)
@@ -263,10 +265,14 @@ static int seek(struct al_store *store, uint64_t lsn)
         r = ali_reader_open(&store->reader, name);
         if (r < 0)
             return r == -AL_E_NOT_FOUND ? -AL_E_DAMAGED : r;
+        r = ali_sealed_load(&store->reader, segment);
+        if (r < 0)
+            return r;
     }
     store->reader.limit = used;
     if (!go_on)
         ali_scan_begin(cursor, &store->reader, segment, place);
+    cursor->from = lsn;
     store->cursor_segment = id;
     return 0;
 }

@@ -76,6 +76,22 @@ static int damaged(struct recovery *rec, const struct ali_segment *segment, uint
     return -AL_E_DAMAGED;
 }
 
+/* A file is sealed, and not under the key that is here. `block` is its header block. */
+static int no_key(struct recovery *rec, const char *name, const uint8_t *block)
+{
+    char text[160] = "";
+
+    ali_sealed_say(text, sizeof text, block);
+    rec->report->detail[0] = 0;
+    say(rec, name);
+    say(rec, " is ");
+    say(rec, text);
+    say(rec,
+        rec->reader.key ? ", and the key that is here is another one." : ", and there is no key.");
+    say(rec, " Nothing was changed. Without that key nobody can read what is in the directory.");
+    return -AL_E_SEAL_KEY;
+}
+
 /* ---- the directory ---------------------------------------------------------------------- */
 
 static int collect(void *ctx, const char *name)
@@ -121,6 +137,15 @@ static int open_snapshot(struct recovery *rec, uint64_t sequence, char name[ALI_
     return ali_reader_open(&rec->reader, name);
 }
 
+/* The snapshot that is open in the reader is sealed under another key. */
+static int snapshot_no_key(struct recovery *rec, const char *name)
+{
+    const uint8_t *p;
+    int r = ali_reader_get(&rec->reader, 0, AL_DISK_BLOCK, &p);
+
+    return r == 0 ? no_key(rec, name, p) : -AL_E_SEAL_KEY;
+}
+
 /* Takes the newest snapshot that is whole. A damaged one still tells what was durable. */
 static int choose_snapshot(struct recovery *rec)
 {
@@ -133,6 +158,8 @@ static int choose_snapshot(struct recovery *rec)
         al_buf_clear(&rec->section);
         if (r == 0)
             r = ali_snapshot_check(&rec->reader, &rec->snapshot, &rec->section);
+        if (r == -AL_E_SEAL_KEY)
+            return snapshot_no_key(rec, name);
         if (r < 0 && r != -AL_E_DAMAGED)
             return r;
         if (rec->snapshot.header.lsn > rec->durable)
@@ -221,6 +248,21 @@ static bool is_cold(const struct recovery *rec, const struct ali_segment *segmen
     return segment->listed && segment->closed && segment->last_lsn <= rec->snapshot.header.lsn;
 }
 
+/* The keys of a segment whose header block is p. */
+static int load_keys(struct recovery *rec, struct ali_segment *segment, const uint8_t *p)
+{
+    char name[ALI_NAME_CAP];
+    int r = ali_sealed_open(rec->reader.key, p, &segment->seal);
+
+    segment->has_keys = r == 0;
+    ali_name_format(ALI_NAME_JOURNAL, segment->id, name);
+    if (r == -AL_E_SEAL_KEY)
+        return no_key(rec, name, p);
+    if (r == -AL_E_DAMAGED)
+        return damaged(rec, segment, 0, "the seal of the header is broken", rec->expect);
+    return r;
+}
+
 /* Reads the header of a journal file into a segment; the file is open in the reader. */
 static int load_header(struct recovery *rec, struct ali_segment *segment, uint64_t bytes)
 {
@@ -249,7 +291,10 @@ static int load_header(struct recovery *rec, struct ali_segment *segment, uint64
     segment->first_lsn = header.first_lsn;
     segment->is_zeroed = (header.flags & ALI_SEGMENT_ZEROED) != 0;
     memcpy(segment->salt, header.salt, 16);
-    return 0;
+    if (segment->listed && segment->is_sealed != header.is_sealed)
+        return damaged(rec, segment, 0, "another file has this name", rec->expect);
+    segment->is_sealed = header.is_sealed;
+    return header.is_sealed ? load_keys(rec, segment, p) : 0;
 }
 
 static int load_segment(struct recovery *rec, uint64_t id)
@@ -336,15 +381,22 @@ static int broken_chain(struct recovery *rec, uint64_t id, uint64_t offset, cons
     return -AL_E_DAMAGED;
 }
 
-static int read_closing(struct recovery *rec, const struct ali_segment *segment,
+static int read_closing(struct recovery *rec, struct ali_segment *segment,
                         enum ali_closing_state *ret_state, struct ali_closing *ret_closing)
 {
     char name[ALI_NAME_CAP];
+    const uint8_t *p;
     int r;
 
     ali_name_format(ALI_NAME_JOURNAL, segment->id, name);
     rec->reader.chunk = AL_DISK_BLOCK;
     r = ali_reader_open(&rec->reader, name);
+    if (r == 0)
+        r = ali_sealed_load(&rec->reader, segment);
+    if (r == -AL_E_SEAL_KEY && ali_reader_get(&rec->reader, 0, AL_DISK_BLOCK, &p) == 0)
+        return no_key(rec, name, p);
+    if (r == -AL_E_DAMAGED)
+        return damaged(rec, segment, 0, "the header is damaged", segment->first_lsn);
     return r < 0 ? r : ali_closing_read(&rec->reader, segment, ret_state, ret_closing);
 }
 
@@ -442,7 +494,7 @@ static int judge_tail(struct recovery *rec, struct ali_segment *segment, struct 
         return r;
     if (scan->durable > rec->durable)
         rec->durable = scan->durable;
-    if (scan->expect <= rec->durable && !AL_PLANT(rec->store, STOP_AT_BAD))
+    if ((scan->expect <= rec->durable || scan->is_forged) && !AL_PLANT(rec->store, STOP_AT_BAD))
         return damaged(rec, segment, scan->bad_at, scan->bad, scan->expect);
     if (end > scan->bad_at)
         rec->report->torn_bytes = end - scan->bad_at;
@@ -651,6 +703,7 @@ int ali_recover(struct al_store *store, const struct al_store_replay *replay,
     ali_reader_init(&rec.reader, &store->alloc, store->disk, store->config.read_bytes);
     rec.reader.plants = store->config.plants;
     rec.reader.piece = store->config.read_bytes;
+    rec.reader.key = store->reader.key;
     r = recover(&rec);
     ali_reader_deinit(&rec.reader);
     ali_table_free(&store->alloc, &rec.listed);

@@ -28,6 +28,15 @@ static int bad(struct ali_scan *scan, const char *why, uint64_t at)
     return 0;
 }
 
+/* True if the tag of a batch frame with this payload is right, or is not there to be checked. */
+static bool tag_is_right(const struct ali_scan *scan, const uint8_t *p)
+{
+    const struct al_seal *seal = ali_seal_of(scan->segment);
+
+    return !seal || al_seal_tag_is(seal, al_str_of(p - ALI_FRAME_SIZE, ALI_FRAME_HEAD),
+                                   al_str_of(p, ALI_BATCH_TAG_AT), p + ALI_BATCH_TAG_AT);
+}
+
 /* Reads and checks the frame at `at`: 1 and its view; 0 bad; or an error. */
 static int frame_at(struct ali_scan *scan, uint64_t at, struct ali_frame *frame,
                     const uint8_t **ret_payload)
@@ -61,6 +70,16 @@ static int frame_at(struct ali_scan *scan, uint64_t at, struct ali_frame *frame,
     return 1;
 }
 
+/* A seal or tag that does not fit a frame whose checksums are right. */
+static int forged(struct ali_scan *scan, uint64_t at)
+{
+    scan->is_forged = true;
+    return bad(scan,
+               "the seal is broken: this is not what was written, although its checksum is "
+               "right",
+               at);
+}
+
 /* Checks a batch frame at a block boundary; as frame_at. */
 static int batch_at(struct ali_scan *scan, uint64_t at, struct ali_frame *frame,
                     struct ali_batch_info *info)
@@ -72,9 +91,34 @@ static int batch_at(struct ali_scan *scan, uint64_t at, struct ali_frame *frame,
         return r;
     if (!(frame->flags & ALI_FRAME_IS_BATCH) || frame->length != ALI_BATCH_INFO_SIZE)
         return bad(scan, "a record where a batch must begin", at);
-    if (!ali_batch_info_decode(p, info) || memcmp(info->salt, scan->segment->salt, 16) != 0 ||
-        info->segment_id != scan->segment->id || info->bytes < ALI_BATCH_HEAD)
+    if (!ali_batch_info_decode(p, scan->segment->is_sealed, info) ||
+        memcmp(info->salt, scan->segment->salt, 16) != 0 || info->segment_id != scan->segment->id ||
+        info->bytes < ALI_BATCH_HEAD)
         return bad(scan, "a batch frame that contradicts itself", at);
+    return tag_is_right(scan, p) ? 1 : forged(scan, at);
+}
+
+/* Opens the payload of a sealed record; as frame_at. Without the key there is nothing to see. */
+static int open_record(struct ali_scan *scan, const struct ali_frame *frame, struct al_str *payload)
+{
+    struct al_buf *plain = &scan->reader->plain;
+    const struct al_seal *seal = ali_seal_of(scan->segment);
+    struct al_str head = al_str_of(payload->p - ALI_FRAME_SIZE, ALI_FRAME_HEAD);
+    int r;
+
+    if (payload->n < AL_SEAL_TAG)
+        return forged(scan, scan->at);
+    if (!seal || frame->lsn < scan->from) {
+        payload->n = 0;
+        return 1;
+    }
+    al_buf_clear(plain);
+    r = al_buf_reserve(plain, payload->n);
+    if (r < 0)
+        return r;
+    if (!al_seal_open(seal, frame->lsn, head, *payload, plain->data))
+        return forged(scan, scan->at);
+    *payload = al_str_of(plain->data, payload->n - AL_SEAL_TAG);
     return 1;
 }
 
@@ -159,21 +203,28 @@ int ali_scan_next(struct ali_scan *scan, struct ali_record *ret_record)
 {
     uint64_t batch_at = scan->batch_at;
     struct ali_frame frame;
-    const uint8_t *payload;
+    const uint8_t *p;
+    struct al_str payload;
     int r;
 
     if (scan->bad)
         return 0;
-    r = next_record(scan, &frame, &payload);
+    r = next_record(scan, &frame, &p);
     if (r <= 0)
         return r;
     if (frame.lsn != scan->expect)
         return bad(scan, "a record out of sequence", scan->at);
+    payload = al_str_of(p, frame.length);
+    if (scan->segment->is_sealed) {
+        r = open_record(scan, &frame, &payload);
+        if (r <= 0)
+            return r;
+    }
     *ret_record = (struct ali_record){.lsn = frame.lsn,
                                       .at = scan->at,
                                       .type = frame.type,
                                       .first = scan->batch_at != batch_at,
-                                      .payload = al_str_of(payload, frame.length)};
+                                      .payload = payload};
     scan->at += ALI_FRAME_SIZE + (uint64_t)frame.length;
     scan->expect++;
     scan->records++;
@@ -207,7 +258,8 @@ static int take_evidence(struct ali_scan *scan, uint64_t at, uint64_t *end)
         al_crc32c(0, p + ALI_FRAME_SIZE,
                   PLANTED(scan, CRC_WITHOUT_LENGTH) ? 16 : ALI_BATCH_INFO_SIZE) !=
             frame.payload_crc ||
-        !ali_batch_info_decode(p + ALI_FRAME_SIZE, &info) ||
+        !ali_batch_info_decode(p + ALI_FRAME_SIZE, scan->segment->is_sealed, &info) ||
+        !tag_is_right(scan, p + ALI_FRAME_SIZE) ||
         memcmp(info.salt, scan->segment->salt, 16) != 0 || info.segment_id != scan->segment->id)
         return 1;
     if (info.durable_lsn > scan->durable)

@@ -97,6 +97,7 @@ void ali_segment_free(const struct al_alloc *alloc, struct ali_segment *segment)
 {
     if (!segment)
         return;
+    al_seal_wipe(&segment->seal, sizeof segment->seal);
     al_alloc_free(alloc, segment->index, segment->index_cap * sizeof *segment->index);
     al_alloc_free(alloc, segment, sizeof *segment);
 }
@@ -243,7 +244,8 @@ static int write_content(struct al_store *store, const struct source *source,
                                         .generation = store->generation,
                                         .bytes = segment->bytes,
                                         .flags = source->is_new ? ALI_SEGMENT_ZEROED : 0,
-                                        .has_closing = true};
+                                        .has_closing = true,
+                                        .is_sealed = store->config.seal.is_on};
     int r;
 
     if (!block)
@@ -256,13 +258,18 @@ static int write_content(struct al_store *store, const struct source *source,
     make_salt(store, segment->id, block, segment->salt);
     memcpy(header.salt, segment->salt, 16);
     ali_segment_header_encode(block, &header);
+    if (header.is_sealed)
+        ali_sealed_begin(store, block, &segment->seal);
+    segment->is_sealed = segment->has_keys = header.is_sealed;
     memset(block + ALI_CLOSING_AT, 0, segment->begin - ALI_CLOSING_AT);
     r = ops->write(store->disk, file, block, segment->begin, 0);
     for (; r == 0 && batch; batch = batch->next) {
-        size_t n = ali_batch_frame(store, batch, segment, segment->used, batch->first_lsn - 1);
+        struct al_str bytes = {0};
 
-        r = ops->write(store->disk, file, batch->mem, n, segment->used);
-        segment->used += n;
+        r = ali_batch_frame(store, batch, segment, segment->used, batch->first_lsn - 1, &bytes);
+        if (r == 0)
+            r = ops->write(store->disk, file, bytes.p, bytes.n, segment->used);
+        segment->used += bytes.n;
         segment->last_lsn = batch->first_lsn + batch->count - 1;
     }
     if (r == 0)

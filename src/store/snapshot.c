@@ -30,6 +30,8 @@ struct al_snapshot_writer {
     uint32_t frames;
     uint64_t item_bytes;
     uint32_t item_crc;
+    struct al_seal seal;  /* of a sealed one */
+    struct al_buf sealed; /* the payload of a frame on its way */
 };
 
 static void writer_free(struct al_snapshot_writer *writer)
@@ -42,6 +44,8 @@ static void writer_free(struct al_snapshot_writer *writer)
     al_alloc_free(&store->alloc, writer->ids, writer->id_cap * sizeof *writer->ids);
     al_buf_deinit(&writer->section);
     al_buf_deinit(&writer->items);
+    al_buf_deinit(&writer->sealed);
+    al_seal_wipe(&writer->seal, sizeof writer->seal);
     ali_lock(store);
     store->writer = NULL;
     ali_unlock(store);
@@ -92,9 +96,11 @@ int al_store_snapshot_begin(struct al_store *store, uint64_t lsn,
     writer->store = store;
     writer->header.lsn = lsn + (AL_PLANT(store, SNAPSHOT_WRONG_LSN) ? 1 : 0);
     writer->header.generation = store->generation;
+    writer->header.is_sealed = store->config.seal.is_on;
     writer->began_bytes = store->appended_bytes;
     al_buf_init(&writer->section, &store->alloc);
     al_buf_init(&writer->items, &store->alloc);
+    al_buf_init(&writer->sealed, &store->alloc);
     ali_lock(store);
     writer->header.sequence = store->next_snapshot++;
     writer->header.next_segment_id = store->next_segment_id;
@@ -143,21 +149,53 @@ static int out_put(struct al_snapshot_writer *writer, const uint8_t *p, size_t n
     return 0;
 }
 
+/* The payload as it goes to the disk: items are sealed, the rest gets a tag. The frame's header is
+ * complete but for the checksums. */
+static int seal_payload(struct al_snapshot_writer *writer, const struct ali_frame *frame,
+                        const uint8_t *head, struct al_str *payload)
+{
+    struct al_buf *out = &writer->sealed;
+    struct al_str covered = al_str_of(head, ALI_FRAME_HEAD);
+    int r;
+
+    al_buf_clear(out);
+    r = al_buf_reserve(out, payload->n + AL_SEAL_TAG);
+    if (r < 0)
+        return r;
+    if (frame->type == ALI_SNAP_ITEMS) {
+        al_seal_frame(&writer->seal, frame->number, covered, *payload, out->data);
+    } else {
+        memcpy(out->data, payload->p, payload->n);
+        al_seal_tag(&writer->seal, covered, *payload, out->data + payload->n);
+    }
+    *payload = al_str_of(out->data, (size_t)payload->n + AL_SEAL_TAG);
+    return 0;
+}
+
 static int frame_put(struct al_snapshot_writer *writer, uint16_t kind, struct al_str payload)
 {
     uint8_t head[ALI_FRAME_SIZE];
     bool weak = AL_PLANT(writer->store, CRC_WITHOUT_LENGTH);
-    struct ali_frame frame = {.length = payload.n,
+    bool is_sealed = writer->header.is_sealed;
+    struct ali_frame frame = {.length = payload.n + (is_sealed ? AL_SEAL_TAG : 0),
                               .type = kind,
                               .flags = ALI_FRAME_IS_SNAPSHOT,
                               .lsn = writer->header.lsn,
                               .salt = al_get64(writer->header.salt),
                               .offset = (uint32_t)(writer->out_at + writer->out_size),
                               .number = writer->frames++};
-    int r;
+    int r = 0;
 
-    frame.payload_crc = al_crc32c(0, payload.p, payload.n);
     ali_frame_encode(head, weak, &frame);
+    if (is_sealed)
+        r = seal_payload(writer, &frame, head, &payload);
+    if (r < 0)
+        return r;
+    ali_frame_finish(head, weak, al_crc32c(0, payload.p, payload.n));
+    if (kind == ALI_SNAP_ITEMS) {
+        writer->item_crc = al_crc32c(writer->item_crc, payload.p, payload.n);
+        writer->item_bytes += payload.n;
+    }
     r = out_put(writer, head, sizeof head);
     return r < 0 ? r : out_put(writer, payload.p, payload.n);
 }
@@ -182,6 +220,8 @@ static int start_file(struct al_snapshot_writer *writer)
     if (r < 0)
         return r;
     ali_snapshot_header_encode(writer->out, &writer->header);
+    if (writer->header.is_sealed)
+        ali_sealed_begin(store, writer->out, &writer->seal);
     writer->out_size = AL_DISK_BLOCK;
     while (at < writer->section.size && r == 0) {
         size_t n = writer->section.size - at;
@@ -208,8 +248,6 @@ static int write_items(struct al_snapshot_writer *writer, struct al_str bytes)
 {
     int r = start_file(writer);
 
-    writer->item_crc = al_crc32c(writer->item_crc, bytes.p, bytes.n);
-    writer->item_bytes += bytes.n;
     while (bytes.n && r == 0) {
         uint32_t part = FRAME_BYTES - (uint32_t)writer->items.size;
 
@@ -282,6 +320,7 @@ static int read_back(struct al_snapshot_writer *writer, const char *name)
         return 0;
     ali_reader_init(&reader, &store->alloc, store->disk, OUT_BYTES);
     reader.plants = store->config.plants;
+    reader.key = store->reader.key;
     r = ali_reader_open(&reader, name);
     if (r == 0)
         r = ali_snapshot_check(&reader, &snapshot, NULL);

@@ -20,6 +20,18 @@ static int bad(struct ali_snapshot_file *snapshot, const char *why, uint64_t at)
     return -AL_E_DAMAGED;
 }
 
+/* The keys of a sealed one. Whoever has no key at all can still look at the checksums. */
+static int open_seal(struct ali_reader *reader, struct ali_snapshot_file *snapshot,
+                     const uint8_t *block)
+{
+    int r = ali_sealed_open(reader->key, block, &snapshot->seal);
+
+    snapshot->has_keys = r == 0;
+    if (r == -AL_E_DAMAGED)
+        return bad(snapshot, "the seal of the header is broken", 0);
+    return r == -AL_E_SEAL_KEY && reader->needs_no_key ? 0 : r;
+}
+
 int ali_snapshot_peek(struct ali_reader *reader, struct ali_snapshot_file *snapshot)
 {
     const uint8_t *p;
@@ -35,10 +47,43 @@ int ali_snapshot_peek(struct ali_reader *reader, struct ali_snapshot_file *snaps
         return bad(snapshot, "the header is damaged", 0);
     if (r == 0 && snapshot->header.sequence != snapshot->sequence)
         return bad(snapshot, "the header belongs to another snapshot", 0);
+    if (r == 0 && snapshot->header.is_sealed)
+        r = open_seal(reader, snapshot, p);
     return r;
 }
 
-static int next_frame(struct walk *walk, struct ali_frame *frame, const uint8_t **ret_payload)
+/* Opens what a sealed frame holds. Without the keys items stay as they are, and what is not secret
+ * is believed. */
+static int open_frame(struct walk *walk, const struct ali_frame *frame, const uint8_t *p,
+                      struct al_str *payload)
+{
+    const struct al_seal *seal = &walk->snapshot->seal;
+    struct al_buf *plain = &walk->reader->plain;
+    struct al_str head = al_str_of(p, ALI_FRAME_HEAD), sealed = *payload;
+    bool good;
+    int r;
+
+    if (payload->n < AL_SEAL_TAG)
+        return bad(walk->snapshot, "a frame without a seal", walk->at);
+    payload->n -= AL_SEAL_TAG;
+    if (!walk->snapshot->has_keys)
+        return 0;
+    if (frame->type != ALI_SNAP_ITEMS) {
+        good = al_seal_tag_is(seal, head, *payload, sealed.p + payload->n);
+    } else {
+        al_buf_clear(plain);
+        r = al_buf_reserve(plain, sealed.n);
+        if (r < 0)
+            return r;
+        good = al_seal_open(seal, frame->number, head, sealed, plain->data);
+        payload->p = plain->data;
+    }
+    return good ? 0 : bad(walk->snapshot, "the seal of a frame is broken", walk->at);
+}
+
+/* *ret_payload: what is in the frame; *ret_raw: what stands in the file. Valid until the next. */
+static int next_frame(struct walk *walk, struct ali_frame *frame, struct al_str *ret_raw,
+                      struct al_str *ret_payload)
 {
     struct ali_reader *reader = walk->reader;
     struct ali_snapshot_file *snapshot = walk->snapshot;
@@ -57,9 +102,13 @@ static int next_frame(struct walk *walk, struct ali_frame *frame, const uint8_t 
         return r;
     if (r > 0 || al_crc32c(0, p + ALI_FRAME_SIZE, frame->length) != frame->payload_crc)
         return bad(snapshot, "damaged content", walk->at);
+    *ret_raw = *ret_payload = al_str_of(p + ALI_FRAME_SIZE, frame->length);
+    if (snapshot->header.is_sealed)
+        r = open_frame(walk, frame, p, ret_payload);
+    if (r < 0)
+        return r;
     walk->at += ALI_FRAME_SIZE + (uint64_t)frame->length;
     walk->number++;
-    *ret_payload = p + ALI_FRAME_SIZE;
     return 0;
 }
 
@@ -91,20 +140,23 @@ int ali_snapshot_check(struct ali_reader *reader, struct ali_snapshot_file *snap
     snapshot->item_bytes = 0;
     while (r == 0) {
         struct ali_frame frame;
+        struct al_str raw, payload;
         const uint8_t *p;
         uint64_t at = walk.at;
 
-        r = next_frame(&walk, &frame, &p);
+        r = next_frame(&walk, &frame, &raw, &payload);
         if (r < 0)
             break;
+        p = payload.p;
         if (frame.type == ALI_SNAP_STORE && section) {
-            r = al_buf_put(section, p, frame.length);
+            r = al_buf_put(section, p, payload.n);
         } else if (frame.type == ALI_SNAP_ITEMS) {
-            crc = al_crc32c(crc, p, frame.length);
-            snapshot->item_bytes += frame.length;
+            crc = al_crc32c(crc, raw.p, raw.n);
+            snapshot->item_bytes += raw.n;
         } else if (frame.type == ALI_SNAP_END) {
-            if (frame.length != ALI_SNAP_END_SIZE || al_get64(p) != snapshot->item_bytes ||
-                al_get32(p + 8) != crc || al_get32(p + 12) != walk.number - 1)
+            if (payload.n != ALI_SNAP_END_SIZE || al_get64(p) != snapshot->item_bytes ||
+                al_get32(p + 8) != crc || al_get32(p + 12) != walk.number - 1 ||
+                !ali_is_zero(p + 16, ALI_SNAP_END_SIZE - 16))
                 return bad(snapshot, "the trailer contradicts the content", at);
             return check_end(&walk);
         } else if (frame.type != ALI_SNAP_STORE) {
@@ -146,11 +198,11 @@ int ali_snapshot_load(struct ali_reader *reader, struct ali_snapshot_file *snaps
 
     al_buf_init(&buf, reader->alloc);
     while (r == 0 && frame.type != ALI_SNAP_END) {
-        const uint8_t *p;
+        struct al_str raw, payload;
 
-        r = next_frame(&walk, &frame, &p);
+        r = next_frame(&walk, &frame, &raw, &payload);
         if (r == 0 && frame.type == ALI_SNAP_ITEMS) {
-            r = al_buf_put(&buf, p, frame.length);
+            r = al_buf_put(&buf, payload.p, payload.n);
             if (r == 0)
                 r = give_items(&buf, replay);
         }
@@ -183,7 +235,7 @@ int ali_section_put(struct al_buf *buf, const struct ali_segment *segment)
     al_put64(p + 32, segment->bytes);
     memcpy(p + 40, segment->salt, 16);
     al_put32(p + 56, (segment->closed ? 1u : 0) | (segment->is_sized ? 2u : 0) |
-                         (ali_has_closing(segment) ? 4u : 0));
+                         (ali_has_closing(segment) ? 4u : 0) | (segment->is_sealed ? 8u : 0));
     al_put32(p + 60, segment->index_count);
     for (uint32_t i = 0; i < segment->index_count; i++) {
         al_put32(p + SECTION_FIXED + 8 * i, segment->index[i].delta);
@@ -217,6 +269,7 @@ int ali_section_next(const struct al_alloc *alloc, struct al_str *section,
     memcpy(segment->salt, p + 40, 16);
     segment->closed = (al_get32(p + 56) & 1) != 0;
     segment->is_sized = (al_get32(p + 56) & 2) != 0;
+    segment->is_sealed = (al_get32(p + 56) & 8) != 0;
     segment->begin = al_get32(p + 56) & 4 ? ALI_CLOSING_AT + AL_DISK_BLOCK : AL_DISK_BLOCK;
     segment->listed = true;
     segment->index_count = count;

@@ -64,6 +64,9 @@ static int store_new(const struct al_store_config *config, struct al_disk *disk,
     al_buf_init(&store->copy, &store->alloc);
     ali_reader_init(&store->reader, &store->alloc, disk, ALI_READ_CHUNK);
     store->reader.plants = config->plants;
+    store->reader.key = config->seal.has_key ? store->config.seal.key : NULL;
+    store->tag_bytes = config->seal.is_on ? AL_SEAL_TAG : 0;
+    memcpy(store->seal_source.seed, config->seal.seed, sizeof store->seal_source.seed);
     store->ring = al_alloc_new(&store->alloc, ALI_RING * sizeof *store->ring);
     if (!store->ring) {
         al_alloc_free(&config->alloc, store, sizeof *store);
@@ -83,7 +86,8 @@ int al_store_open(const struct al_store_config *config, struct al_disk *disk,
 
     memset(ret_report, 0, sizeof *ret_report);
     if (config->segment_bytes % AL_DISK_BLOCK || config->read_bytes % AL_DISK_BLOCK ||
-        config->first_segment_bytes % AL_DISK_BLOCK || config->segment_bytes > UINT32_MAX / 2) {
+        config->first_segment_bytes % AL_DISK_BLOCK || config->segment_bytes > UINT32_MAX / 2 ||
+        (config->seal.is_on && !config->seal.has_key)) {
         disk->ops->close_disk(disk);
         return -AL_E_INVALID;
     }
@@ -123,6 +127,8 @@ void al_store_close(struct al_store *store)
     al_alloc_free(&alloc, (void *)(uintptr_t)store->ring, ALI_RING * sizeof *store->ring);
     pthread_mutex_destroy(&store->lock);
     store->disk->ops->close_disk(store->disk);
+    al_seal_wipe(&store->config.seal, sizeof store->config.seal);
+    al_seal_wipe(&store->seal_source, sizeof store->seal_source);
     al_alloc_free(&alloc, store, sizeof *store);
 }
 

@@ -15,12 +15,23 @@
 #define AL_STORE_STORE_H
 
 #include "base/bytes.h"
+#include "crypto/seal.h"
 #include "store/disk.h"
 #include <stdbool.h>
 
 struct al_store;
 struct al_batch;
 struct al_snapshot_writer;
+
+/* Sealing: what new segments and snapshots hold is secret and authentic, under a key that stands in
+ * each of them, wrapped under the master key (docs/spec/disk-format.md). What is not sealed can be
+ * read with and without. */
+struct al_store_seal {
+    bool is_on;                /* new files are sealed; needs the key */
+    bool has_key;              /* `key` is set: sealed files can be read */
+    uint8_t key[AL_SEAL_KEY];  /* the master key */
+    uint8_t seed[AL_SEAL_KEY]; /* random, another one at every open: file keys come from it */
+};
 
 struct al_store_config {
     struct al_alloc alloc;        /* thread-safe */
@@ -29,6 +40,7 @@ struct al_store_config {
     uint64_t reserve_bytes;       /* kept free on the disk for acks; 0: default (64 MiB) */
     uint32_t read_bytes;          /* recovery's reads; 0: default (2 MiB); as segment_bytes */
     uint64_t random_seed;         /* of segment salts */
+    struct al_store_seal seal;    /* copied; wiped when the store is closed */
     uint64_t plants;              /* simulator builds: bits of planted bugs; 0 everywhere else */
 };
 
@@ -55,8 +67,9 @@ struct al_store_replay {
 /* Locks the directory, recovers (newest good snapshot, every record behind it), rewrites the kept
  * unsealed tail into a fresh segment and flushes it. The store takes over the disk, also on
  * failure. -AL_E_LOCKED, -AL_E_DAMAGED (acknowledged data is damaged, or a file of it is gone;
- * nothing was changed or deleted), -AL_E_FORMAT, -AL_E_IO, -AL_E_NOMEM, or what a callback
- * returned. ret_report is always filled. */
+ * nothing was changed or deleted), -AL_E_SEAL_KEY (there are sealed files, and this is not their
+ * key; nothing was changed), -AL_E_FORMAT, -AL_E_IO, -AL_E_NOMEM, or what a callback returned.
+ * ret_report is always filled. */
 int al_store_open(const struct al_store_config *config, struct al_disk *disk,
                   const struct al_store_replay *replay, struct al_store_report *ret_report,
                   struct al_store **ret_store);
@@ -158,8 +171,10 @@ struct al_verify_row {
 };
 /* Checks every frame of every file, changes nothing, keeps the disk open. Calls fn per file. 0 if
  * all is well (a torn tail is well), -AL_E_DAMAGED, -AL_E_LOCKED is not checked: it may run beside
- * a node but then the tail may look torn. */
+ * a node but then the tail may look torn. `key` is the master key of sealed files: with it every
+ * seal and tag is checked too. NULL: checksums and order only, which needs no key. */
 int al_store_verify(const struct al_alloc *alloc, struct al_disk *disk,
+                    const uint8_t key[AL_SEAL_KEY],
                     void (*fn)(void *ctx, const struct al_verify_row *row), void *ctx,
                     struct al_store_report *ret_report);
 

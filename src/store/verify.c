@@ -19,6 +19,8 @@ struct file {
     enum ali_closing_state closing_state;
     struct ali_closing closing;
     bool is_bad;
+    bool is_unread; /* damaged already by its header */
+    bool is_forged; /* the walk ended at a seal that is broken */
 };
 
 struct verify {
@@ -109,6 +111,9 @@ static int walk_snapshot(struct verify *verify, struct file *file)
     } else if (r == -AL_E_DAMAGED) {
         verify->newest_is_bad = true;
         r = mark(file, "damaged", snapshot.bad_at, snapshot.bad);
+    } else if (r == -AL_E_SEAL_KEY) {
+        verify->newest_is_bad = true;
+        r = mark(file, "damaged", 0, "sealed under another key");
     } else if (r == -AL_E_FORMAT) {
         r = mark(file, "damaged", 0, "written by a newer version");
     }
@@ -134,10 +139,18 @@ static int walk_frames(struct verify *verify, struct file *file)
     file->row.last_lsn = scan.expect - 1;
     file->row.offset = scan.bad_at;
     file->row.detail = scan.bad;
+    file->is_forged = scan.is_forged;
     file->end = scan.expect;
     if (scan.durable > verify->durable)
         verify->durable = scan.durable;
     return r;
+}
+
+/* A sealed segment whose header cannot be believed: nothing behind it is looked at. */
+static int mark_header(struct file *file, const char *detail)
+{
+    file->is_unread = true;
+    return mark(file, "damaged", 0, detail);
 }
 
 static int walk_segment(struct verify *verify, struct file *file)
@@ -164,7 +177,17 @@ static int walk_segment(struct verify *verify, struct file *file)
     file->segment->begin = begin;
     file->segment->first_lsn = header.first_lsn;
     file->segment->is_zeroed = (header.flags & ALI_SEGMENT_ZEROED) != 0;
+    file->segment->is_sealed = header.is_sealed;
     memcpy(file->segment->salt, header.salt, 16);
+    if (header.is_sealed && !ali_sealed_slots_are_whole(p))
+        return mark_header(file, "a slot of the key is damaged");
+    if (header.is_sealed && verify->reader.key) {
+        r = ali_sealed_open(verify->reader.key, p, &file->segment->seal);
+        if (r < 0)
+            return mark_header(file, r == -AL_E_SEAL_KEY ? "sealed under another key"
+                                                         : "the seal of the header is broken");
+        file->segment->has_keys = true;
+    }
     if (header.durable_lsn > verify->durable)
         verify->durable = header.durable_lsn;
     r = ali_closing_read(&verify->reader, file->segment, &file->closing_state, &file->closing);
@@ -215,7 +238,7 @@ static void judge_segment(struct verify *verify, struct file *file)
     struct file *next = next_segment(verify, file);
     const struct ali_segment *listed = ali_table_by_id(&verify->listed, file->number);
 
-    if (!file->segment)
+    if (!file->segment || file->is_unread)
         return; /* has its verdict */
     if (is_released(verify, file))
         mark(file, "free", 0, "released");
@@ -223,7 +246,7 @@ static void judge_segment(struct verify *verify, struct file *file)
         mark(file, "ok", 0, "");
     else if (next && file->end >= next->segment->first_lsn)
         mark(file, "ok", 0, "");
-    else if (next || file->end <= verify->durable)
+    else if (next || file->end <= verify->durable || file->is_forged)
         mark(file, "damaged", file->row.offset, file->row.detail);
     else if (file->torn_end > file->row.offset)
         mark(file, "torn tail", file->row.offset, file->row.detail);
@@ -376,6 +399,7 @@ static int run(struct verify *verify, struct output *output)
 }
 
 int al_store_verify(const struct al_alloc *alloc, struct al_disk *disk,
+                    const uint8_t key[AL_SEAL_KEY],
                     void (*fn)(void *ctx, const struct al_verify_row *row), void *ctx,
                     struct al_store_report *ret_report)
 {
@@ -385,6 +409,8 @@ int al_store_verify(const struct al_alloc *alloc, struct al_disk *disk,
 
     memset(ret_report, 0, sizeof *ret_report);
     ali_reader_init(&verify.reader, alloc, disk, ALI_READ_CHUNK);
+    verify.reader.key = key;
+    verify.reader.needs_no_key = !key;
     r = run(&verify, &output);
     for (size_t i = 0; i < verify.count; i++)
         ali_segment_free(alloc, verify.files[i].segment);

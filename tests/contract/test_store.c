@@ -105,7 +105,7 @@ static int verify(const struct disk_place *place, unsigned counts[5])
 
     memset(counts, 0, 5 * sizeof(*counts));
     al_test_alloc_init(&alloc);
-    r = al_store_verify(&alloc.alloc, disk, on_row, counts, &report);
+    r = al_store_verify(&alloc.alloc, disk, NULL, on_row, counts, &report);
     assert_int_equal(alloc.live_bytes, 0);
     assert_int_equal(r != 0, report.detail[0] != 0);
     disk->ops->close_disk(disk);

@@ -97,6 +97,14 @@ void driver_init(struct driver *driver)
     driver->config.reserve_bytes = 64u << 10;
     driver->config.read_bytes = 8u << 10;
     driver->config.random_seed = 7;
+    if (getenv("AL_TEST_SEALED"))
+        driver_seal_with(driver, 1);
+}
+
+void driver_seal_with(struct driver *driver, uint8_t key)
+{
+    driver->config.seal.is_on = driver->config.seal.has_key = true;
+    memset(driver->config.seal.key, key, AL_SEAL_KEY);
 }
 
 int driver_open(struct driver *driver, struct al_disk *disk)
@@ -107,6 +115,7 @@ int driver_open(struct driver *driver, struct al_disk *disk)
     al_test_alloc_init(&driver->alloc);
     driver->config.alloc = driver->alloc.alloc;
     driver->config.random_seed++;
+    al_put64(driver->config.seal.seed, driver->config.random_seed);
     driver->store = NULL;
     driver->next = 1;
     driver->item = driver->item_lsn = 0;

@@ -18,6 +18,12 @@ struct fixture {
     struct driver driver;
 };
 
+/* The tag of a sealed segment is not looked at: its keys are not here. */
+static bool decode(const uint8_t *block, struct ali_closing *ret_closing)
+{
+    return ali_closing_decode(block, getenv("AL_TEST_SEALED") != NULL, NULL, ret_closing);
+}
+
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
@@ -117,7 +123,7 @@ static void disk_obeys(struct fault_disk *fault, uint64_t acked)
     assert_true(is_blank(closing_of(fault, 0)));
     if (acked <= header.durable_lsn || count_files(fault, "journal-") < 2)
         return;
-    assert_true(ali_closing_decode(closing_of(fault, 1), &closing) || count_files(fault, "snap"));
+    assert_true(decode(closing_of(fault, 1), &closing) || count_files(fault, "snap"));
     assert_false(is_blank(closing_of(fault, 1)));
 }
 
@@ -138,7 +144,7 @@ static int verify(struct fault_disk *fault, bool *ret_is_named)
 
     *ret_is_named = false;
     al_test_alloc_init(&alloc);
-    r = al_store_verify(&alloc.alloc, disk, on_row, ret_is_named, &report);
+    r = al_store_verify(&alloc.alloc, disk, NULL, on_row, ret_is_named, &report);
     disk->ops->close_disk(disk);
     assert_int_equal(alloc.live_bytes, 0);
     assert_int_equal(r != 0, report.detail[0] != 0);
@@ -482,7 +488,7 @@ static void the_next_start_names_it(void **state)
     copy = fault_disk_clone(f->fault);
     assert_int_equal(driver_open(&f->driver, fault_disk_attach(copy)), 0);
     driver_close(&f->driver);
-    assert_true(ali_closing_decode(closing_of(copy, 1), &closing)); /* also without a batch */
+    assert_true(decode(closing_of(copy, 1), &closing)); /* also without a batch */
     disk_is_guarded(&f->driver, copy);
     fault_disk_free(copy);
 }
@@ -647,7 +653,7 @@ static void a_foreign_block(void **state)
     struct fixture *f = *state;
     uint8_t block[AL_DISK_BLOCK];
 
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 21; i++)
         assert_int_equal(driver_put(&f->driver, 20), 0);
     assert_int_equal(driver_seal(&f->driver), 0);
     driver_close(&f->driver);

@@ -131,7 +131,7 @@ static void verify(struct fault_disk *fault, int verdict)
     struct al_test_alloc alloc;
 
     al_test_alloc_init(&alloc);
-    assert_int_equal(al_store_verify(&alloc.alloc, disk, NULL, NULL, &report), verdict);
+    assert_int_equal(al_store_verify(&alloc.alloc, disk, NULL, NULL, NULL, &report), verdict);
     disk->ops->close_disk(disk);
 }
 
