@@ -146,7 +146,7 @@ static void publish(struct world *world, struct script *script, uint32_t conn)
     SEND(publish, AL_MSG_PUBLISH,
          {.channel = 1 + how % 2,
           .pseq = pseq,
-          .flags = how >> 2 & 3,
+          .flags = (how >> 2 & 3) | (how >> 4 & AL_PUBLISH_OF_KIND),
           .ttl_ms = how & 16 ? number(script) * 100 : 0,
           .due_ms = how & 32 ? world->now.wall_ms + number(script) * 100 : 0,
           .envelope = some_envelope(script, room)});

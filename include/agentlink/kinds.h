@@ -18,7 +18,8 @@ extern "C" {
 struct al_kind_info {
     const char *kind;        /* up to 64 of A-Z a-z 0-9 . _ : / -; in a list "": messages without */
     const char *title;       /* a readable name of up to 64 bytes for logs; may be "" */
-    uint32_t priority;       /* default priority for senders, 0 to 9, or AL_KIND_NO_PRIORITY */
+    uint32_t priority;       /* of messages with AL_MESSAGE_PRIORITY_OF_KIND: 0 to 9, or
+                                AL_KIND_NO_PRIORITY */
     uint32_t ack_timeout_ms; /* lease time of a message; 1 to 10 s by how critical it is */
     uint32_t retry_base_ms;  /* delay before the first retry */
     uint32_t retry_factor;   /* it grows by this factor, 1 to 10, */

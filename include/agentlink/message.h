@@ -35,6 +35,13 @@ AL_API bool al_message_id_is_zero(const struct al_message_id *id);
 /* Priorities go from 0 (lowest) to 9; they are strict between streams, with ageing. */
 #define AL_MESSAGE_PRIORITY_DEFAULT 4
 #define AL_MESSAGE_PRIORITY_MAX     9
+/* In a message to be sent: the default priority of its kind (al_kind_set()) as it is registered
+ * when the node takes the message; AL_MESSAGE_PRIORITY_DEFAULT if there is none, or no kind. So it
+ * is, too, to groups, which have one order, and where the client gives gaps up (`gaps` of struct
+ * al_client_options). Receipts say in which stream the message is. Order holds inside that stream:
+ * messages of kinds with different priorities overtake each other, and so may a message whose
+ * kind has got another priority meanwhile. */
+#define AL_MESSAGE_PRIORITY_OF_KIND 255
 
 /* Limits, in bytes without NUL. The payload's limit is the node's: 1 MiB unless configured. */
 #define AL_MESSAGE_NAME_MAX         129 /* [namespace/]name, each part [a-z0-9._-]{1,64} */
@@ -77,7 +84,7 @@ struct al_message {
     const char *key;          /* idempotency key: a second send with the same key by the same
                                  sender gets the first one's receipt; may be none */
     const char *stream;       /* stream label: order holds inside (from, to, stream, priority) */
-    uint8_t priority;         /* 0 to 9 */
+    uint8_t priority;         /* 0 to 9; sending: also AL_MESSAGE_PRIORITY_OF_KIND */
     uint32_t flags;           /* enum al_message_flag; 0 in a received message */
     uint64_t timestamp_ms;    /* the sender's wall clock; 0 when sending: now */
     uint64_t ttl_ms;          /* life time from admission by the node, 0: none; sending only */
@@ -94,7 +101,7 @@ struct al_message {
     size_t payload_size;
 };
 
-/* Zeroes a message and sets the default priority. */
+/* Zeroes a message and sets its priority to AL_MESSAGE_PRIORITY_OF_KIND. */
 AL_API void al_message_init(struct al_message *message);
 /* The value of the first header with this name (exact match), or NULL. Valid as long as the
  * message. */

@@ -39,7 +39,7 @@ struct al_schedule_info {
     const char *to;
     const char *stream; /* label */
     const char *kind;
-    uint32_t priority;
+    uint32_t priority; /* AL_MESSAGE_PRIORITY_OF_KIND: what the kind has at each time */
     uint32_t uid;      /* owning user */
     uint64_t set_ms;   /* wall clock when it was set */
     uint64_t last_ms;  /* of the last firing, 0: none yet */

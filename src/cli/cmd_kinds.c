@@ -24,7 +24,7 @@ static const struct ali_option set_options[] = {
     {"retry-cap", 0, "TIME", ALI_DURATION, OFFSET(cap_ms), .keeps = true,
      .max = AL_RETRY_CAP_MAX_MS, .help = "largest delay"},
     {"priority", 0, "N", ALI_COUNT, OFFSET(priority), .keeps = true, .max = 9,
-     .help = "default priority for senders"},
+     .help = "of messages whose sender gives none"},
     {"breaker-percent", 0, "N", ALI_COUNT, OFFSET(percent), .keeps = true, .max = 100,
      .help = "errors of the last minute that open the circuit breaker; 0: it never opens"},
     {"breaker-samples", 0, "N", ALI_COUNT, OFFSET(samples), .keeps = true, .min = 1,

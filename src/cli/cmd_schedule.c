@@ -19,8 +19,8 @@ static const struct ali_option add_options[] = {
      .required = true},
     {"kind", 0, "KIND", ALI_TEXT, OFFSET(kind), .help = "kind of the messages"},
     {"stream", 0, "LABEL", ALI_TEXT, OFFSET(stream), .help = "stream label"},
-    {"priority", 0, "N", ALI_COUNT, OFFSET(priority), .preset = "4", .max = 9,
-     .help = "0 (lowest) to 9"},
+    {"priority", 0, "N", ALI_COUNT, OFFSET(priority), .keeps = true, .max = 9,
+     .help = "0 (lowest) to 9 (default: that of the kind at each time, or 4)"},
     {"ttl", 0, "TIME", ALI_DURATION, OFFSET(ttl_ms), .help = "life time of each message"},
     {"data", 0, "TEXT", ALI_TEXT, OFFSET(data), .help = "payload"},
     {"content-type", 0, "TYPE", ALI_TEXT, OFFSET(content_type),
@@ -68,7 +68,8 @@ static int run_add(struct ali_cli *cli, const void *values, char **args)
     message.to = v->to;
     message.kind = v->kind;
     message.stream = v->stream;
-    message.priority = (uint8_t)v->priority;
+    if (v->priority != ALI_NOT_GIVEN)
+        message.priority = (uint8_t)v->priority;
     message.ttl_ms = v->ttl_ms;
     message.content_type = v->content_type;
     message.payload = v->data;
@@ -118,7 +119,10 @@ static void print_row_json(struct ali_cli *cli, const struct al_schedule_info *i
     json_object_set_new(object, "to", ali_json_text(info->to));
     json_object_set_new(object, "label", ali_json_text(info->stream));
     json_object_set_new(object, "kind", ali_json_text(info->kind));
-    json_object_set_new(object, "priority", ali_json_count(info->priority));
+    json_object_set_new(object, "priority",
+                        info->priority == AL_MESSAGE_PRIORITY_OF_KIND
+                            ? json_null()
+                            : ali_json_count(info->priority));
     json_object_set_new(object, "ttl_ms", ali_json_count(info->ttl_ms));
     json_object_set_new(object, "set", ali_json_time(info->set_ms));
     json_object_set_new(object, "last", ali_json_time(info->last_ms));

@@ -50,9 +50,9 @@ struct send_values {
          "N",                                                                                \
          ALI_COUNT,                                                                          \
          OFFSET(priority),                                                                   \
-         .preset = "4",                                                                      \
+         .keeps = true,                                                                      \
          .max = 9,                                                                           \
-         .help = "0 (lowest) to 9"},                                                         \
+         .help = "0 (lowest) to 9 (default: that of the kind, or 4)"},                       \
         {"header", 0, "N=V", ALI_LIST, OFFSET(headers), .help = "a header"},                 \
         {"data", 0, "TEXT", ALI_TEXT, OFFSET(data), .help = "payload"},                      \
         {"file",                                                                             \
@@ -217,7 +217,8 @@ static int make_message(const struct ali_cli *cli, const struct send_values *val
     message->kind = values->kind;
     message->key = values->key;
     message->stream = values->stream;
-    message->priority = (uint8_t)values->priority;
+    if (values->priority != ALI_NOT_GIVEN)
+        message->priority = (uint8_t)values->priority;
     message->content_type = values->content_type;
     message->correlation_id = values->correlation_id;
     message->workflow_id = values->workflow_id;

@@ -57,7 +57,7 @@ bool al_message_id_is_zero(const struct al_message_id *id)
 void al_message_init(struct al_message *message)
 {
     memset(message, 0, sizeof(*message));
-    message->priority = AL_MESSAGE_PRIORITY_DEFAULT;
+    message->priority = AL_MESSAGE_PRIORITY_OF_KIND;
 }
 
 const char *al_message_header(const struct al_message *message, const char *name)

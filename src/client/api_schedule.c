@@ -81,7 +81,7 @@ int al_schedule_set(struct al_client *client, const struct al_schedule *schedule
 
     if (r < 0)
         return explain(schedule, r);
-    m.priority = message->priority;
+    m.priority = ali_message_priority(message, AL_PRIORITY_NONE);
     m.ttl_ms = message->ttl_ms;
     m.name = al_str_c(schedule->name);
     m.from = al_str_c(message->from);

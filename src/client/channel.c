@@ -160,6 +160,16 @@ int ali_csession_close_channels(struct ali_csession *session, struct al_str agen
     return r;
 }
 
+/* A hole in a group would be one for all its members: there a gap is waited for, always. Where
+ * there is no order, nothing is to be told of one. */
+static uint8_t channel_flags(const struct ali_csession *session, const struct ali_channel *channel)
+{
+    if (channel->priority & UNORDERED)
+        return AL_CHANNEL_UNORDERED | (AL_GAPS_WAIT + AL_GAP_WAIT);
+    return (uint8_t)(AL_GAPS_WAIT +
+                     (al_group_name_is_valid(channel->to) ? AL_GAP_WAIT : session->config.gaps));
+}
+
 static int channel_new(struct ali_csession *session, const struct stream_key *key, uint64_t hash,
                        struct ali_channel **ret_channel)
 {
@@ -194,6 +204,8 @@ static int channel_new(struct ali_csession *session, const struct stream_key *ke
     channel->to = al_str_of(names + key->from.n, key->to.n);
     channel->label = al_str_of(names + key->from.n + key->to.n, key->label.n);
     channel->priority = key->priority;
+    channel->takes_kinds = (channel_flags(session, channel) & AL_GAPS_FAIL) == AL_GAPS_WAIT &&
+                           !al_group_name_is_valid(channel->to);
     channel->next_pseq = session->pseq_high + 1;
     al_index_add(&session->channel_index, hash, ref);
     list_push(session, channel);
@@ -207,14 +219,14 @@ int ali_channel_get(struct ali_csession *session, const struct al_message *messa
     struct stream_key key = {.from = al_str_c(message->from),
                              .to = al_str_c(message->to),
                              .label = al_str_c(message->stream),
-                             .priority = message->priority,
+                             .priority = ali_message_priority(message, AL_PRIORITY_DEFAULT),
                              .session = session};
     struct ali_channel *channel = session->channels;
     uint64_t hash;
     uint32_t ref;
     int r;
 
-    if (message->priority >= AL_PRIORITY_COUNT)
+    if (key.priority >= AL_PRIORITY_COUNT)
         return -AL_E_INVALID;
     if (message->flags & AL_MESSAGE_UNORDERED)
         key.priority |= UNORDERED;
@@ -237,16 +249,6 @@ int ali_channel_get(struct ali_csession *session, const struct al_message *messa
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
-
-/* A hole in a group would be one for all its members: there a gap is waited for, always. Where
- * there is no order, nothing is to be told of one. */
-static uint8_t channel_flags(const struct ali_csession *session, const struct ali_channel *channel)
-{
-    if (channel->priority & UNORDERED)
-        return AL_CHANNEL_UNORDERED | (AL_GAPS_WAIT + AL_GAP_WAIT);
-    return (uint8_t)(AL_GAPS_WAIT +
-                     (al_group_name_is_valid(channel->to) ? AL_GAP_WAIT : session->config.gaps));
-}
 
 static int channel_open(struct ali_csession *session, struct ali_channel *channel)
 {

@@ -149,7 +149,8 @@ static int check_send(const struct ali_csession *session, const struct al_commit
         return -AL_E_BAD_NAME;
     if ((message->from && *message->from && strcmp(message->from, commit->agent) != 0) ||
         message->flags & (AL_MESSAGE_VOLATILE | AL_MESSAGE_UNORDERED) || label.n > AL_LABEL_MAX ||
-        !al_text_is_plain(label) || message->priority >= AL_PRIORITY_COUNT)
+        !al_text_is_plain(label) ||
+        ali_message_priority(message, AL_PRIORITY_DEFAULT) >= AL_PRIORITY_COUNT)
         return -AL_E_INVALID;
     return 0;
 }
@@ -157,7 +158,7 @@ static int check_send(const struct ali_csession *session, const struct al_commit
 int ali_commit_add_send(struct ali_csession *session, struct al_commit *commit,
                         const struct al_message *message, struct al_id fresh, struct al_now now)
 {
-    struct al_msg_commit_send m = {.priority = message->priority,
+    struct al_msg_commit_send m = {.priority = ali_message_priority(message, AL_PRIORITY_NONE),
                                    .ttl_ms = message->ttl_ms,
                                    .due_ms = message->deliver_at_ms,
                                    .to = al_str_c(message->to),

@@ -62,6 +62,13 @@ static bool headers_fit(const struct al_message *message)
     return true;
 }
 
+uint8_t ali_message_priority(const struct al_message *message, uint8_t of_kind)
+{
+    if (message->priority != AL_MESSAGE_PRIORITY_OF_KIND)
+        return message->priority;
+    return message->kind && *message->kind ? of_kind : AL_PRIORITY_DEFAULT;
+}
+
 const char *ali_message_flaw(const struct al_message *message)
 {
     const struct {
@@ -76,7 +83,8 @@ const char *ali_message_flaw(const struct al_message *message)
          "`key` must have at most 128 bytes of UTF-8 without control characters"},
         {text_fits(message->content_type, AL_CONTENT_TYPE_MAX),
          "`content_type` must have at most 127 bytes of UTF-8 without control characters"},
-        {message->priority < AL_PRIORITY_COUNT, "`priority` must be 0 to 9"},
+        {message->priority < AL_PRIORITY_COUNT || message->priority == AL_MESSAGE_PRIORITY_OF_KIND,
+         "`priority` must be 0 to 9 or AL_MESSAGE_PRIORITY_OF_KIND"},
         {message->ttl_ms <= AL_TTL_MAX_MS, "`ttl_ms` must not be more than ten years"},
         {headers_fit(message), "`headers` need a name each, and UTF-8 in names and values"},
         {utf8_fits(message->correlation_id) && utf8_fits(message->workflow_id) &&

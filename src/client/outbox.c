@@ -60,6 +60,8 @@ static int out_new(struct ali_csession *session, const struct ali_send *send,
         .channel = channel->number, .ttl_ms = message->ttl_ms, .due_ms = message->deliver_at_ms};
     struct al_msg_envelope envelope;
     size_t size, envelope_size;
+    bool of_kind =
+        channel->takes_kinds && ali_message_priority(message, AL_PRIORITY_NONE) == AL_PRIORITY_NONE;
     struct ali_out *out;
     int r;
 
@@ -92,7 +94,8 @@ static int out_new(struct ali_csession *session, const struct ali_send *send,
         out->pseq = channel->next_pseq;
     publish.pseq = out->pseq;
     publish.flags = (uint16_t)((out->notify ? AL_PUBLISH_NOTIFY : 0) |
-                               (out->is_volatile ? AL_PUBLISH_VOLATILE : 0));
+                               (out->is_volatile ? AL_PUBLISH_VOLATILE : 0) |
+                               (of_kind ? AL_PUBLISH_OF_KIND : 0));
     encode(out, &publish, &envelope, envelope_size);
     *ret_out = out;
     return 0;

@@ -93,6 +93,7 @@ struct ali_channel {
     uint32_t inflight; /* written on this connection and not answered */
     struct ali_out *head, *tail, *unsent;
     uint8_t priority;
+    bool takes_kinds;              /* a message may leave its priority to its kind */
     struct al_str from, to, label; /* stand one behind the other, from first */
 };
 
@@ -743,6 +744,8 @@ int ali_message_check(const struct al_message *message, uint32_t payload_max);
 /* Says in words which field is wrong in a message that was found invalid here or by its channel;
  * NULL: none. */
 const char *ali_message_flaw(const struct al_message *message);
+/* The message's priority, `of_kind` where that is its kind's. */
+uint8_t ali_message_priority(const struct al_message *message, uint8_t of_kind);
 /* True for the name of an agent or a group. */
 bool ali_recipient_is_valid(struct al_str name);
 /* Encodes headers and ext into the buffers and fills in the envelope, which views them and the

@@ -158,6 +158,70 @@ static void test_unordered(void **state)
     bus_close(receiver);
 }
 
+static void set_priority(struct al_client *client, const char *kind, uint32_t priority)
+{
+    struct al_kind_info info;
+
+    al_kind_info_init(&info, kind);
+    info.priority = priority;
+    ok(al_kind_set(client, &info));
+}
+
+/* Receives the next message, which has this text and this priority, and came by this receipt. */
+static void check_next(struct al_client *client, const char *text, unsigned priority,
+                       const struct al_receipt *receipt)
+{
+    struct al_delivery *d = receive(client);
+
+    assert_text(d, text);
+    assert_int_equal(d->message.priority, priority);
+    if (receipt)
+        assert_true(d->stream == receipt->stream && d->seq == receipt->seq);
+    ok(al_ack(d, NULL));
+}
+
+/* The kind's priority counts where the sender gives none, as it is registered just then. */
+static void test_priority_of_kind(void **state)
+{
+    struct al_client *client = bus_open(*state);
+    struct al_message message = text_message("a", "b", "x");
+    struct al_receipt receipt, before;
+    struct al_commit *commit;
+
+    ok(al_attach(client, "b", NULL));
+    set_priority(client, "urgent", 9);
+    assert_int_equal(message.priority, AL_MESSAGE_PRIORITY_OF_KIND);
+    ok(al_send(client, &message, 5000, NULL)); /* it has no kind */
+    check_next(client, "x", AL_MESSAGE_PRIORITY_DEFAULT, NULL);
+    message.kind = "urgent";
+    ok(al_send(client, &message, 5000, &before));
+    check_next(client, "x", 9, &before);
+    message.priority = 2;
+    ok(al_send(client, &message, 5000, NULL));
+    check_next(client, "x", 2, NULL);
+    message.priority = AL_MESSAGE_PRIORITY_OF_KIND;
+    message.flags = AL_MESSAGE_UNORDERED;
+    ok(al_send(client, &message, 5000, &receipt));
+    check_next(client, "x", 9, &receipt);
+    message.flags = AL_MESSAGE_VOLATILE;
+    ok(al_send(client, &message, 5000, NULL));
+    check_next(client, "x", 9, NULL);
+    message.flags = 0;
+    ok(al_commit_begin(client, "a", &commit));
+    ok(al_commit_send(commit, &message));
+    ok(al_commit(commit, 5000));
+    al_commit_free(commit);
+    check_next(client, "x", 9, NULL);
+    set_priority(client, "urgent", 1);
+    ok(al_send(client, &message, 5000, &receipt));
+    assert_int_not_equal(receipt.stream, before.stream);
+    check_next(client, "x", 1, &receipt);
+    ok(al_kind_remove(client, "urgent"));
+    ok(al_send(client, &message, 5000, NULL));
+    check_next(client, "x", AL_MESSAGE_PRIORITY_DEFAULT, NULL);
+    bus_close(client);
+}
+
 static void test_large(void **state)
 {
     struct al_client *client = bus_open(*state);
@@ -282,7 +346,7 @@ static void test_refusals(void **state)
     message.kind = NULL;
     message.priority = 10;
     assert_int_equal(al_send(client, &message, 5000, NULL), -AL_ERR_INVALID);
-    message.priority = 4;
+    message.priority = AL_MESSAGE_PRIORITY_OF_KIND;
     message.ttl_ms = 10;
     message.deliver_at_ms = wall_ms() + 60000;
     assert_int_equal(al_send(client, &message, 5000, NULL), -AL_ERR_EXPIRED);
@@ -702,6 +766,7 @@ int main(int argc, char **argv)
         T(send_receive),
         T(order),
         T(unordered),
+        T(priority_of_kind),
         T(large),
         T(pipelined),
         T(volatile),

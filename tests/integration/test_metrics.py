@@ -144,6 +144,39 @@ def test_kinds_are_registered_and_durable(al, node):  # noqa: F811
     assert b"two words" in al("kinds", "set", "two words", code=REFUSED).stderr
 
 
+def test_a_kind_says_the_priority(al, node):  # noqa: F811
+    def received(*options, kind="order"):
+        al.send("bob", "--kind", kind, "--data", "x", *options)
+        return al.json("recv", "--as", "bob", "--count", "1", "--timeout", "10s")[0]["priority"]
+    al("kinds", "set", "order", "--priority", "8")
+    assert [received(), received("--priority", "0"), received("--priority", "4"),
+            received("--unordered"), received(kind="other")] == [8, 0, 4, 8, 4]
+    node.kill()
+    node.start()
+    assert received() == 8
+    al("kinds", "set", "order", "--priority", "2")
+    assert received() == 2
+    al("kinds", "remove", "order")
+    assert received() == 4
+
+
+def test_a_schedule_follows_its_kind(al):  # noqa: F811
+    al("kinds", "set", "pulse", "--priority", "8")
+    al("schedule", "add", "tick", "@every 1s", "--as", "cron", "--to", "bob", "--kind", "pulse")
+    al("schedule", "add", "own", "@yearly", "--as", "cron", "--to", "bob", "--kind", "pulse",
+       "--priority", "3")
+    assert {row["schedule"]: row["priority"] for row in al.json("schedule", "ls")} == \
+        {"tick": None, "own": 3}
+
+    def received():
+        return al.json("recv", "--as", "bob", "--count", "1", "--timeout", "20s")[0]["priority"]
+    assert received() == 8
+    al("kinds", "set", "pulse", "--priority", "1")
+    while received() != 1:
+        pass
+    al("schedule", "rm", "tick")
+
+
 def test_generic_kinds(al):  # noqa: F811
     al("kinds", "generic")
     rows = {row["kind"]: row for row in al.json("kinds", "ls")}

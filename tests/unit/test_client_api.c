@@ -81,7 +81,7 @@ static void test_message_defaults(void **state)
     (void)state;
     memset(&message, 0xff, sizeof(message));
     al_message_init(&message);
-    assert_int_equal(message.priority, AL_MESSAGE_PRIORITY_DEFAULT);
+    assert_int_equal(message.priority, AL_MESSAGE_PRIORITY_OF_KIND);
     assert_int_equal(AL_MESSAGE_PRIORITY_DEFAULT, AL_PRIORITY_DEFAULT);
     assert_int_equal(AL_MESSAGE_PRIORITY_MAX, AL_PRIORITY_COUNT - 1);
     assert_int_equal(AL_MESSAGE_NAME_MAX, AL_NAME_MAX);

@@ -597,6 +597,62 @@ static void test_volatile(void **state)
     peer_deinit(&peer);
 }
 
+/* One message on a client whose gaps end so; what its channel and its PUBLISH say. */
+static void check_priority(enum al_gap_policy gaps, const struct al_message *message,
+                           uint8_t priority, bool of_kind)
+{
+    const struct ali_csession_config config = {.window = 10, .gaps = gaps};
+    struct ali_send send = {.message = message, .fn = peer_receipt, .fresh = {{1}}};
+    struct peer peer;
+
+    peer_init(&peer, &config);
+    peer_connect(&peer);
+    assert_int_equal(ali_csession_send(peer.session, &send, peer.now, NULL), 0);
+    {
+        TAKE(&peer, PRODUCER_OPEN, producer_open, open);
+        FEED(&peer, producer_ready, .request = open.request, .producer = 9, .epoch = 1);
+    }
+    {
+        TAKE(&peer, CHANNEL_OPEN, channel_open, channel);
+        assert_int_equal(channel.priority, priority);
+    }
+    FEED(&peer, channel_ready, .channel = 1, .stream = 5);
+    {
+        TAKE(&peer, PUBLISH, publish, m);
+        assert_int_equal(m.flags, of_kind ? AL_PUBLISH_OF_KIND : 0);
+    }
+    FEED(&peer, receipt, .channel = 1, .pseq = 1, .count = 1, .stream = 8, .seq = 1);
+    assert_int_equal(peer_result(&peer), 0);
+    peer_deinit(&peer);
+}
+
+static void test_priority_of_kind(void **state)
+{
+    struct al_message message;
+
+    (void)state;
+    al_message_init(&message);
+    message.from = "a";
+    message.to = "b";
+    check_priority(AL_GAP_WAIT, &message, 4, false); /* it has none */
+    message.kind = "";
+    check_priority(AL_GAP_WAIT, &message, 4, false);
+    message.kind = "k";
+    check_priority(AL_GAP_WAIT, &message, 4, true);
+    check_priority(AL_GAP_SKIP, &message, 4, false);
+    check_priority(AL_GAP_FAIL, &message, 4, false);
+    message.flags = AL_MESSAGE_UNORDERED; /* there gaps are waited for, always */
+    check_priority(AL_GAP_SKIP, &message, 4, true);
+    message.flags = 0;
+    message.priority = 4;
+    check_priority(AL_GAP_WAIT, &message, 4, false);
+    message.priority = 0;
+    check_priority(AL_GAP_WAIT, &message, 0, false);
+    message.priority = AL_MESSAGE_PRIORITY_OF_KIND;
+    message.to = "group:g";
+    check_priority(AL_GAP_WAIT, &message, 4, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,6 +675,7 @@ int main(void)
         cmocka_unit_test(test_fatal),
         cmocka_unit_test(test_many_streams),
         cmocka_unit_test(test_volatile),
+        cmocka_unit_test(test_priority_of_kind),
     };
 
     return cmocka_run_group_tests_name("client_outbox", tests, NULL, NULL);
