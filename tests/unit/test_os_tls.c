@@ -213,6 +213,304 @@ static void agent_is_no_node(void **state)
     world_link_close(&link);
 }
 
+/* ---- clocks -----------------------------------------------------------------------------------
+ */
+
+static void clock_jumps_refuse_new_links_and_keep_old_ones(void **state)
+{
+    static const struct {
+        int64_t jump_ms;
+        enum al_tls_reason reason;
+    } rows[] = {
+        {-24 * HOUR, AL_TLS_NOT_YET_VALID},
+        {-(int64_t)AL_PKI_SKEW_MS - 1000, AL_TLS_NOT_YET_VALID},
+        {-(int64_t)AL_PKI_SKEW_MS, AL_TLS_NONE},
+        {24 * HOUR - 1000, AL_TLS_NONE},
+        {24 * HOUR + 1000, AL_TLS_EXPIRED},
+    };
+    struct world_link old = world_link_new(server_context(), client_context());
+    char text[4];
+
+    (void)state;
+    world_link_open(&old);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct world_link link = world_link_new(server_context(), client_context());
+
+        world_wall_ms = WORLD_START_MS + (uint64_t)rows[i].jump_ms;
+        world_link_run(&link);
+        if (rows[i].reason == AL_TLS_NONE)
+            assert_int_equal(al_tls_state(link.server.tls), 1);
+        else
+            assert_failed(&link.client, rows[i].reason, false); /* it sees the other one's first */
+        world_link_close(&link);
+        assert_int_equal(al_stream_write(&old.client, "abc", 3), 3);
+        assert_int_equal(al_stream_read(&old.server, text, sizeof text), 3);
+    }
+    world_link_close(&old);
+}
+
+/* ---- new certificates -------------------------------------------------------------------------
+ */
+
+static struct al_tls_context *bundled(enum al_tls_side side, const struct world_party *party,
+                                      const struct world_ca *first, const struct world_ca *second)
+{
+    struct al_tls_config config = world_config(party, NULL);
+    struct al_tls_context *context = NULL;
+    struct al_pki_cert *bundle;
+    struct al_buf der;
+    struct al_test_alloc memory;
+
+    al_test_alloc_init(&memory);
+    al_buf_init(&der, &memory.alloc);
+    assert_int_equal(al_pki_cert_der(first->cert, 0, &der), 0);
+    assert_int_equal(al_pki_cert_parse(al_str_of(der.data, der.size), &bundle), 0);
+    al_buf_deinit(&der);
+    assert_int_equal(al_pki_cert_append(bundle, second->cert), 0);
+    assert_int_equal(al_pki_cert_count(bundle), 2);
+    config.authorities = bundle;
+    assert_int_equal(al_tls_context_new(&config, side, &context, NULL, 0), 0);
+    al_pki_cert_free(bundle);
+    return context;
+}
+
+static void new_leaf_is_for_new_links(void **state)
+{
+    struct world_link old = world_link_new(server_context(), client_context()), link;
+    struct world_party next;
+    uint64_t serial;
+    char text[4];
+
+    (void)state;
+    world_link_open(&old);
+    serial = al_tls_peer(old.client.tls)->cert.serial;
+    next = world_party_new(&ca, NODE);
+    link = world_link_new(world_context(AL_TLS_SERVER, &next, &ca), client_context());
+    world_link_open(&link);
+    assert_true(al_tls_peer(link.client.tls)->cert.serial > serial);
+    assert_int_equal(al_tls_peer(old.client.tls)->cert.serial, serial);
+    world_link_close(&link);
+    world_party_free(&next);
+    assert_int_equal(al_stream_write(&old.server, "abc", 3), 3); /* its context is long gone */
+    assert_int_equal(al_stream_read(&old.client, text, sizeof text), 3);
+    world_link_close(&old);
+}
+
+static void two_authorities_while_one_takes_over(void **state)
+{
+    struct world_party new_node = world_party_new(&other_ca, NODE);
+    struct world_party new_agent = world_party_new(&other_ca, AGENT);
+    struct world_link link;
+
+    (void)state;
+    /* Both trust both: old and new leaves go together. */
+    link = world_link_new(bundled(AL_TLS_SERVER, &new_node, &ca, &other_ca),
+                          bundled(AL_TLS_CLIENT, &agent, &ca, &other_ca));
+    world_link_open(&link);
+    world_link_close(&link);
+    link = world_link_new(bundled(AL_TLS_SERVER, &node, &ca, &other_ca),
+                          bundled(AL_TLS_CLIENT, &new_agent, &other_ca, &ca));
+    world_link_open(&link);
+    world_link_close(&link);
+    /* One that was not told of the new authority. */
+    link = world_link_new(bundled(AL_TLS_SERVER, &new_node, &ca, &other_ca), client_context());
+    world_link_run(&link);
+    assert_failed(&link.client, AL_TLS_UNKNOWN_CA, false);
+    assert_failed(&link.server, AL_TLS_UNKNOWN_CA, true);
+    world_link_close(&link);
+    /* One that the other end was told of, but not the reverse. */
+    link = world_link_new(server_context(), bundled(AL_TLS_CLIENT, &new_agent, &ca, &other_ca));
+    world_link_run(&link);
+    assert_failed(&link.server, AL_TLS_UNKNOWN_CA, false);
+    assert_failed(&link.client, AL_TLS_UNKNOWN_CA, true);
+    world_link_close(&link);
+    world_party_free(&new_node);
+    world_party_free(&new_agent);
+}
+
+/* An authority below the trusted one: its certificate comes with the leaf, or the leaf is unknown.
+ */
+static void authorities_in_between(void **state)
+{
+    struct world_party between =
+        world_odd_new(&ca, &(struct world_odd){.basic = "critical,CA:TRUE"});
+    struct world_ca lower = {between.key, between.chain};
+    struct world_party leaf = world_party_new(&lower, NODE);
+    struct world_link link;
+
+    (void)state;
+    link = world_link_new(world_context(AL_TLS_SERVER, &leaf, &ca), client_context());
+    world_link_run(&link);
+    assert_failed(&link.client, AL_TLS_UNKNOWN_CA, false);
+    world_link_close(&link);
+    assert_int_equal(al_pki_cert_append(leaf.chain, between.chain), 0);
+    /* The built-in authority allows none below it. */
+    link = world_link_new(world_context(AL_TLS_SERVER, &leaf, &ca), client_context());
+    world_link_run(&link);
+    assert_failed(&link.client, AL_TLS_BAD_CERTIFICATE, false);
+    world_link_close(&link);
+    /* But who trusts the lower one itself takes its leaves. */
+    link = world_link_new(world_context(AL_TLS_SERVER, &leaf, &ca),
+                          world_context(AL_TLS_CLIENT, &agent, &lower));
+    world_link_run(&link);
+    assert_int_equal(al_tls_state(link.client.tls), 1);
+    world_link_close(&link);
+    world_party_free(&leaf);
+    world_party_free(&between);
+}
+
+/* ---- joining ----------------------------------------------------------------------------------
+ */
+
+static struct al_tls_context *join_server(bool allows)
+{
+    struct al_tls_config config = world_config(&node, &ca);
+    struct al_tls_context *context = NULL;
+
+    config.allows_join = allows;
+    assert_int_equal(al_tls_context_new(&config, AL_TLS_SERVER, &context, NULL, 0), 0);
+    return context;
+}
+
+static struct al_tls_context *joiner(const struct al_pki_cert *authority, const char *network)
+{
+    struct al_tls_config config = world_config(NULL, NULL);
+    struct al_tls_context *context = NULL;
+    struct al_pki_info info;
+
+    assert_int_equal(al_pki_cert_info(authority, 0, &info), 0);
+    config.fingerprint = info.fingerprint;
+    config.network = al_str_c(network);
+    assert_int_equal(al_tls_context_new(&config, AL_TLS_JOINER, &context, NULL, 0), 0);
+    return context;
+}
+
+static void joiner_needs_no_certificate(void **state)
+{
+    struct world_link link = world_link_new(join_server(true), joiner(ca.cert, NULL));
+    struct al_pki_cert *authority;
+    struct al_pki_info wanted, got;
+    char text[4];
+
+    (void)state;
+    assert_int_equal(al_tls_peer_authority(link.client.tls, &authority), -AL_E_NOT_FOUND);
+    world_link_open(&link);
+    assert_true(al_tls_peer(link.server.tls)->is_join);
+    assert_string_equal(al_tls_peer(link.server.tls)->cert.identity, "");
+    assert_true(al_tls_peer(link.client.tls)->is_join);
+    assert_string_equal(al_tls_peer(link.client.tls)->cert.identity, NODE);
+    assert_int_equal(al_tls_peer_authority(link.server.tls, &authority), -AL_E_NOT_FOUND);
+    assert_int_equal(al_tls_peer_authority(link.client.tls, &authority), 0);
+    assert_int_equal(al_pki_cert_info(authority, 0, &got), 0);
+    assert_int_equal(al_pki_cert_info(ca.cert, 0, &wanted), 0);
+    assert_memory_equal(got.fingerprint, wanted.fingerprint, 32);
+    al_pki_cert_free(authority);
+    assert_int_equal(al_stream_write(&link.client, "abc", 3), 3);
+    assert_int_equal(al_stream_read(&link.server, text, sizeof text), 3);
+    world_link_close(&link);
+    /* The same server lets nobody else in without one. */
+    link = world_link_new(join_server(true), client_context());
+    world_link_open(&link);
+    assert_false(al_tls_peer(link.server.tls)->is_join);
+    assert_string_equal(al_tls_peer(link.server.tls)->cert.identity, AGENT);
+    world_link_close(&link);
+}
+
+static void joiner_is_not_fooled(void **state)
+{
+    struct world_party odd;
+    struct world_link link;
+
+    (void)state;
+    link = world_link_new(join_server(true), joiner(other_ca.cert, NULL));
+    world_link_run(&link);
+    assert_failed(&link.client, AL_TLS_UNKNOWN_CA, false);
+    assert_failed(&link.server, AL_TLS_UNKNOWN_CA, true);
+    world_link_close(&link);
+    link = world_link_new(join_server(true), joiner(node.chain, NULL)); /* a leaf is no authority */
+    world_link_run(&link);
+    assert_failed(&link.client, AL_TLS_UNKNOWN_CA, false);
+    world_link_close(&link);
+    link = world_link_new(join_server(true), joiner(ca.cert, "net.other"));
+    world_link_run(&link);
+    assert_failed(&link.client, AL_TLS_WRONG_NETWORK, false);
+    world_link_close(&link);
+    link = world_link_new(join_server(false), joiner(ca.cert, NULL));
+    world_link_run(&link);
+    assert_failed(&link.server, AL_TLS_NO_PROTOCOL, false);
+    assert_failed(&link.client, AL_TLS_NO_PROTOCOL, true);
+    world_link_close(&link);
+    /* Somebody shows the right authority beside a leaf that it has not signed. */
+    odd = world_odd_new(&other_ca, &(struct world_odd){"URI:" NODE, BOTH});
+    assert_int_equal(al_pki_cert_append(odd.chain, ca.cert), 0);
+    {
+        struct al_tls_config config = world_config(&odd, &ca);
+        struct al_tls_context *context = NULL;
+
+        config.allows_join = true;
+        assert_int_equal(al_tls_context_new(&config, AL_TLS_SERVER, &context, NULL, 0), 0);
+        link = world_link_new(context, joiner(ca.cert, NULL));
+    }
+    world_link_run(&link);
+    assert_failed(&link.client, AL_TLS_UNKNOWN_CA, false);
+    world_link_close(&link);
+    world_party_free(&odd);
+    world_wall_ms += 25 * WORLD_HOUR_MS;
+    link = world_link_new(join_server(true), joiner(ca.cert, NULL));
+    world_link_run(&link);
+    assert_failed(&link.client, AL_TLS_EXPIRED, false);
+    world_link_close(&link);
+}
+
+/* ---- mistakes of one's own --------------------------------------------------------------------
+ */
+
+static void own_mistakes_are_found_at_once(void **state)
+{
+    struct world_party mixed = {agent.key, node.chain}, odd;
+    struct world_ca leaf_as_ca = {node.key, node.chain};
+    struct al_tls_config configs[8];
+    static const enum al_tls_side sides[8] = {AL_TLS_SERVER, AL_TLS_SERVER, AL_TLS_CLIENT,
+                                              AL_TLS_CLIENT, AL_TLS_JOINER, AL_TLS_CLIENT,
+                                              AL_TLS_CLIENT, AL_TLS_SERVER};
+    static const char *const words[8] = {
+        "key",         "node's",   "network",    "not an authority",
+        "fingerprint", "identity", "not a name", "needed"};
+
+    (void)state;
+    odd = world_odd_new(&ca, &(struct world_odd){"DNS:net.test", BOTH});
+    configs[0] = world_config(&mixed, &ca);
+    configs[1] = world_config(&agent, &ca);
+    configs[2] = world_config(&agent, &ca);
+    configs[2].network = al_str_c("net.other");
+    configs[3] = world_config(&agent, &leaf_as_ca);
+    configs[4] = world_config(NULL, NULL);
+    configs[5] = world_config(&odd, &ca);
+    configs[6] = world_config(&agent, &ca);
+    configs[6].network = al_str_c("Net/");
+    configs[7] = world_config(&node, NULL);
+    for (int i = 0; i < 8; i++) {
+        struct al_tls_context *context = NULL;
+        char why[256] = "";
+
+        assert_int_equal(al_tls_context_new(&configs[i], sides[i], &context, why, sizeof why),
+                         -AL_E_INVALID);
+        assert_null(context);
+        if (!strstr(why, words[i]))
+            fail_msg("%d: %s", i, why);
+    }
+    world_party_free(&odd);
+}
+
+static void tokens_are_stable(void **state)
+{
+    (void)state;
+    assert_string_equal(al_tls_reason_token(AL_TLS_NONE), "none");
+    assert_string_equal(al_tls_reason_token(AL_TLS_UNKNOWN_CA), "unknown_ca");
+    assert_string_equal(al_tls_reason_token(AL_TLS_INTERNAL), "internal");
+    assert_string_equal(al_tls_reason_token((enum al_tls_reason)99), "unknown");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +518,14 @@ int main(void)
         cmocka_unit_test_setup(each_mistake_has_its_name_at_both_ends, reset_clock),
         cmocka_unit_test_setup(purpose_belongs_to_an_end, reset_clock),
         cmocka_unit_test_setup(agent_is_no_node, reset_clock),
+        cmocka_unit_test_setup(clock_jumps_refuse_new_links_and_keep_old_ones, reset_clock),
+        cmocka_unit_test_setup(new_leaf_is_for_new_links, reset_clock),
+        cmocka_unit_test_setup(two_authorities_while_one_takes_over, reset_clock),
+        cmocka_unit_test_setup(authorities_in_between, reset_clock),
+        cmocka_unit_test_setup(joiner_needs_no_certificate, reset_clock),
+        cmocka_unit_test_setup(joiner_is_not_fooled, reset_clock),
+        cmocka_unit_test_setup(own_mistakes_are_found_at_once, reset_clock),
+        cmocka_unit_test(tokens_are_stable),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -90,6 +90,9 @@ struct world_party world_odd_new(const struct world_ca *ca, const struct world_o
     assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(x), 77), 1);
     ASN1_TIME_set(X509_getm_notBefore(x), ((int64_t)world_wall_ms + from_ms) / 1000);
     ASN1_TIME_set(X509_getm_notAfter(x), ((int64_t)world_wall_ms + to_ms) / 1000);
+    assert_int_equal(X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+                                                (const unsigned char *)"odd", -1, -1, 0),
+                     1);
     assert_int_equal(X509_set_issuer_name(x, X509_get_subject_name(issuer)), 1);
     assert_int_equal(X509_set_pubkey(x, party.key->pkey), 1);
     add_extension(x, NID_basic_constraints, odd->basic);
