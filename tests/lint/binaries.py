@@ -5,7 +5,9 @@
 """
 
 import glob
+import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -49,6 +51,31 @@ def hardening(path):
         yield "no stack protector"
     if not re.search(r"__\w+_chk\b", symbols.replace("__stack_chk_fail", "")):
         yield "no fortified calls"
+    if re.search(r"^\s*LOAD\b.*\bRWE\b", segments, re.M):
+        yield "a segment is writable and executable"
+    if re.search(r"\((RPATH|RUNPATH)\).*\[(?!\$ORIGIN)", dynamic):
+        yield "looks for libraries in a fixed directory"
+    if "TEXTREL" in dynamic:
+        yield "text relocations"
+    if platform.machine() == "x86_64" and "endbr64" not in run("objdump", "-d", "-j", ".text", path):
+        yield "no marks for indirect jumps"
+
+
+# What leaves no trace in a program: the compiler was given it for every file.
+FLAGS = ("-fstack-clash-protection", "-fstack-protector-strong", "-ftrivial-auto-var-init=zero",
+         "-fno-delete-null-pointer-checks", "-fno-strict-overflow", "-D_FORTIFY_SOURCE=3")
+
+
+def without_flags(build):
+    """Files of the product that were compiled without one of the flags."""
+    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
+        commands = json.load(file)
+    for entry in commands:
+        if "/src/" in entry["file"].replace("..", ""):
+            words = entry["command"].split()
+            for flag in FLAGS:
+                if flag not in words:
+                    yield "%s: no %s" % (entry["file"], flag)
 
 
 def libraries(path):
@@ -87,6 +114,7 @@ def exports(path):
 def main():
     build = sys.argv[1]
     report = Report()
+    report.point("every file is compiled hardened", list(without_flags(build)))
     for name in PROGRAMS:
         path = find_program(build, name)
         report.point("%s is built" % name, [] if path else ["not found in " + build])
