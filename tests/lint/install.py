@@ -45,7 +45,8 @@ int main(void)
 # What must be there, relative to the prefix.
 EXPECTED = ["bin/agentlinkd", "bin/agentlink", "include/agentlink/agentlink.h",
             "LIB/libagentlink.so", "LIB/pkgconfig/agentlink.pc", "share/man/man1/agentlink.1*",
-            "share/man/man*/agentlinkd.*", "share/bash-completion/completions/agentlink"]
+            "share/man/man*/agentlinkd.*", "share/bash-completion/completions/agentlink",
+            "lib/systemd/system/agentlinkd.service"]
 
 
 def run(command, **options):
