@@ -58,8 +58,9 @@ AL_API int al_send_async(struct al_client *client, const struct al_message *mess
 /* After an al_send_async() was refused for a reason that may pass (al_error_is_retryable()), the
  * stream is held: messages sent behind the refused one are refused with -AL_ERR_STREAM_HELD, so
  * that none of them overtakes it. The program decides what to send again, calls this, and sends.
- * (from, to, stream and priority of `message` say which stream.) al_send() needs no such call: its
- * caller knows of the refusal. 0 also when the stream was not held. */
+ * (from, to, stream and priority of `message` say which stream; AL_MESSAGE_PRIORITY_OF_KIND is
+ * AL_MESSAGE_PRIORITY_DEFAULT here, for such messages go the same way to the node.) al_send() needs
+ * no such call: its caller knows of the refusal. 0 also when the stream was not held. */
 AL_API int al_stream_resume(struct al_client *client, const struct al_message *message);
 
 /* ---- ends -------------------------------------------------------------------------------- */

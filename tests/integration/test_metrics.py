@@ -186,11 +186,16 @@ def test_generic_kinds(al):  # noqa: F811
 
 def test_configuration_is_the_default(make_node):
     node = make_node(config=json.dumps(
-        {"kinds": {"slow": {"ack_timeout_ms": 60000, "title": "Slow", "breaker": {"percent": 0}}}}))
+        {"kinds": {"slow": {"ack_timeout_ms": 60000, "title": "Slow", "priority": 1,
+                            "breaker": {"percent": 0}}}}))
     al = Cli("unix:" + node.socket)  # noqa: F811
     row, = al.json("kinds", "ls")
     assert (row["origin"], row["ack_timeout_ms"], row["title"], row["breaker_percent"]) == \
         ("configuration", 60000, "Slow", 0)
+    al("agents", "add", "bob")
+    al.send("bob", "--kind", "slow", "--data", "x")
+    got, = al.json("recv", "--as", "bob", "--count", "1", "--timeout", "10s")
+    assert got["priority"] == row["priority"] == 1
     al("kinds", "set", "slow", "--ack-timeout", "2s")
     row, = al.json("kinds", "ls")
     assert (row["origin"], row["ack_timeout_ms"], row["breaker_percent"]) == ("registered", 2000, 0)
