@@ -143,8 +143,10 @@ static int open_disk(const char *dir, struct al_disk **ret_disk)
 static int embedded_start(struct ali_embedded *node, const char *dir,
                           const struct al_embedded_options *options)
 {
+    static const struct al_seal_options as_ever;
     struct al_runner_config config = {0};
     struct al_store_report report;
+    char where[PATH_MAX + 256] = "";
     int r = configure(node, options, &config);
 
     if (r < 0)
@@ -155,7 +157,17 @@ static int embedded_start(struct ali_embedded *node, const char *dir,
     if (r < 0)
         return r;
     report.detail[0] = 0;
+    if (dir) {
+        r = al_runner_seal(&config, dir, &as_ever, where, sizeof(where));
+        if (r < 0) {
+            config.disk->ops->close_disk(config.disk);
+            return ali_client_failed(r, where);
+        }
+    }
     r = al_runner_start(&config, &report, &node->runner);
+    al_runner_unseal(&config);
+    if (r == -AL_E_SEAL_KEY)
+        return ali_client_fail(r, "%s Looked at: %s", report.detail, where);
     if (r == -AL_E_LOCKED)
         return ali_client_fail(r,
                                "directory %s is in use by another process; stop it, or talk to "

@@ -281,6 +281,7 @@ static int exit_code(int error)
     case -AL_E_LOCKED:
     case -AL_E_EXISTS:
     case -AL_E_FORMAT: /* needs another version of this program */
+    case -AL_E_SEAL_KEY:
     case -AL_E_TOO_LARGE:
     case -AL_E_INVALID:
         return EXIT_USAGE;
@@ -295,7 +296,7 @@ static int fail_start(const struct daemon *daemon, int error, const char *detail
 {
     const char *text = al_error_text(error);
     bool is_finding = error == -AL_E_DAMAGED || error == -AL_E_FORMAT || error == -AL_E_POISONED ||
-                      error == -AL_E_DISK_FULL;
+                      error == -AL_E_DISK_FULL || error == -AL_E_SEAL_KEY;
 
     if (strcmp(detail, text) == 0)
         detail = "";
@@ -314,6 +315,7 @@ static int start(struct daemon *daemon)
     struct al_runner_config config = {
         .unix_paths = daemon->paths, .log = al_logger_write, .log_ctx = &daemon->logger};
     struct al_store_report report;
+    char where[PATH_MAX + 256], detail[sizeof where + sizeof report.detail + 32];
     int rc = al_file_disk_open(daemon->data, true, &config.disk);
 
     if (rc)
@@ -329,7 +331,17 @@ static int start(struct daemon *daemon)
     default_name(daemon);
     config.node.name = al_str_c(daemon->name);
     al_config_apply(&daemon->config, &config);
+    rc = al_runner_seal(&config, daemon->data, &daemon->config.seal, where, sizeof where);
+    if (rc) {
+        config.disk->ops->close_disk(config.disk);
+        return fail_start(daemon, rc, where);
+    }
     rc = al_runner_start(&config, &report, &daemon->runner);
+    al_runner_unseal(&config);
+    if (rc == -AL_E_SEAL_KEY) {
+        snprintf(detail, sizeof detail, "%s Looked at: %s", report.detail, where);
+        return fail_start(daemon, rc, detail);
+    }
     if (rc)
         return fail_start(daemon, rc, report.detail);
     return 0;

@@ -396,6 +396,37 @@ static int parse_listen(struct al_config *config, const struct why *why, json_t 
     return 0;
 }
 
+/* Where the key comes from: one of the two, or neither. */
+static int parse_seal(struct al_config *config, const struct why *why, json_t *object)
+{
+    struct al_seal_options *seal = &config->seal;
+    const char *key;
+    json_t *value;
+    int rc = 0;
+
+    if (!json_is_object(object))
+        return refuse(why, "seal is %s; it must be an object", type_name(object));
+    json_object_foreach(object, key, value)
+    {
+        if (strcmp(key, "key_file") == 0)
+            rc = parse_text(why, "seal.key_file", value, 4095, &seal->source.file);
+        else if (strcmp(key, "key_command") == 0)
+            rc = parse_text(why, "seal.key_command", value, 4095, &seal->source.command);
+        else if (strcmp(key, "enabled") != 0)
+            return refuse(why, "unknown key seal.%.64s; known are enabled, key_file, key_command",
+                          key);
+        else if (!json_is_boolean(value))
+            return refuse(why, "seal.enabled is %s; it must be true or false", type_name(value));
+        else
+            seal->is_off = !json_boolean_value(value);
+        if (rc)
+            return rc;
+    }
+    if (seal->source.file && seal->source.command)
+        return refuse(why, "seal has key_file and key_command; say where the key comes from once");
+    return 0;
+}
+
 /* ---- the whole --------------------------------------------------------------------------- */
 
 typedef int section_fn(struct al_config *config, const struct why *why, json_t *value);
@@ -408,7 +439,7 @@ static const struct section {
     {"name", parse_name},         {"data", parse_data},       {"listen", parse_listen},
     {"limits", parse_limits},     {"journal", parse_journal}, {"log_level", parse_log_level},
     {"retry", parse_retry},       {"breaker", parse_breaker}, {"kinds", parse_kinds},
-    {"allowed_uids", parse_uids}, {"retain", parse_retain},
+    {"allowed_uids", parse_uids}, {"retain", parse_retain},   {"seal", parse_seal},
 };
 
 #define SECTION_COUNT (sizeof sections / sizeof sections[0])
@@ -427,7 +458,7 @@ static int check_keys(const struct why *why, json_t *root)
         if (i == SECTION_COUNT)
             return refuse(why,
                           "unknown key %.64s; known are name, data, listen, log_level, "
-                          "limits, journal, retry, breaker, kinds, retain, allowed_uids",
+                          "limits, journal, retry, breaker, kinds, retain, allowed_uids, seal",
                           key);
     }
     return 0;

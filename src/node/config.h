@@ -29,6 +29,7 @@ struct al_config {
     uint32_t kind_count;
     uint32_t *allowed_uids;
     uint32_t allowed_uid_count;
+    struct al_seal_options seal;
     void *root;
 };
 

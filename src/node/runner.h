@@ -7,6 +7,7 @@
 #define AL_NODE_RUNNER_H
 
 #include "core/node.h"
+#include "os/key_file.h"
 #include "os/log.h"
 #include "store/disk.h"
 #include "store/store.h"
@@ -24,6 +25,21 @@ struct al_runner_config {
     al_log_fn *log;           /* may be NULL; called from any of the runner's threads */
     void *log_ctx;
 };
+
+/* How a node's directory is sealed; all zero: as it should be. */
+struct al_seal_options {
+    struct al_key_source source;
+    bool is_off; /* new files are not sealed; those that are can still be read */
+};
+
+/* Fills in config->store.seal: reads the master key of `dir`, which config->disk is, and makes it
+ * where there is none and nothing is sealed. ret_where: for people, where the key was looked for,
+ * or what is wrong with it. 0 also when the key is lost: then al_runner_start says -AL_E_SEAL_KEY.
+ * Errors as al_key_read, of reading the directory, and of entropy. */
+int al_runner_seal(struct al_runner_config *config, const char *dir,
+                   const struct al_seal_options *options, char *ret_where, size_t where_size);
+/* Wipes the key out of the caller's copy, when the node was started. */
+void al_runner_unseal(struct al_runner_config *config);
 
 /* Recovers and starts; returns when the node serves. Errors as al_store_open, -AL_E_INVALID,
  * -AL_E_IO or -AL_E_EXISTS (a socket), -AL_E_LOCKED (the directory or a socket is in use).

@@ -93,7 +93,7 @@ static void block_begin(uint8_t *block, uint64_t magic)
     al_put32(block + 12, AL_DISK_BLOCK);
 }
 
-static bool block_is_sealed(const uint8_t *block)
+bool ali_block_is_sealed(const uint8_t *block)
 {
     uint64_t bit = al_get64(block) == SEGMENT_MAGIC ? SEGMENT_IS_SEALED : SNAPSHOT_IS_SEALED;
 
@@ -104,7 +104,7 @@ static uint32_t block_crc(const uint8_t *block)
 {
     uint32_t crc;
 
-    if (!block_is_sealed(block))
+    if (!ali_block_is_sealed(block))
         return al_crc32c(0, block, BLOCK_CRC_AT);
     crc = al_crc32c(0, block, ALI_SLOTS_AT);
     return al_crc32c(crc, block + ALI_SLOTS_END, BLOCK_CRC_AT - ALI_SLOTS_END);
@@ -123,7 +123,7 @@ static int block_check(const uint8_t *block, uint64_t magic, uint64_t known_feat
         (al_get64(block + 24) & ~known_features))
         return -AL_E_FORMAT;
     /* Without the tag: what a seal leaves behind when somebody takes the feature bit away. */
-    if (!block_is_sealed(block) && !ali_is_zero(block + ALI_HEADER_TAG_AT, AL_SEAL_TAG))
+    if (!ali_block_is_sealed(block) && !ali_is_zero(block + ALI_HEADER_TAG_AT, AL_SEAL_TAG))
         return -AL_E_DAMAGED;
     return 0;
 }
@@ -157,7 +157,7 @@ int ali_segment_header_decode(const uint8_t *block, struct ali_segment_header *r
     ret_header->bytes = al_get64(block + 80);
     ret_header->flags = al_get32(block + 88);
     ret_header->has_closing = (al_get64(block + 24) & SEGMENT_HAS_CLOSING) != 0;
-    ret_header->is_sealed = block_is_sealed(block);
+    ret_header->is_sealed = ali_block_is_sealed(block);
     return ret_header->first_lsn ? 0 : -AL_E_DAMAGED;
 }
 
@@ -233,7 +233,7 @@ int ali_snapshot_header_decode(const uint8_t *block, struct ali_snapshot_header 
     ret_header->lsn = al_get64(block + 56);
     ret_header->next_segment_id = al_get64(block + 64);
     ret_header->generation = al_get64(block + 72);
-    ret_header->is_sealed = block_is_sealed(block);
+    ret_header->is_sealed = ali_block_is_sealed(block);
     return 0;
 }
 

@@ -83,6 +83,8 @@ struct ali_segment_header {
  * CRC leaves the slots out: they have their own, and lie inside one sector of the disk. */
 enum { ALI_HEADER_TAG_AT = 96, ALI_SLOTS_AT = 128, ALI_SLOT_SIZE = 128, ALI_SLOTS_END = 384 };
 
+/* True if a header block, of a segment or a snapshot, says that its file is sealed. */
+bool ali_block_is_sealed(const uint8_t *block);
 /* Puts the CRC over everything else in a header block. */
 void ali_block_finish(uint8_t *block);
 /* Fills one block. */

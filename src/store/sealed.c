@@ -180,3 +180,47 @@ void ali_sealed_say(char *text, size_t cap, const uint8_t *block)
         ali_text_add(text, cap, hex);
     }
 }
+
+/* ---- is anything sealed? ----------------------------------------------------------------- */
+
+struct search {
+    struct al_disk *disk;
+    uint8_t *block;
+    bool found;
+};
+
+static int look_at(void *ctx, const char *name)
+{
+    struct search *search = ctx;
+    const struct al_disk_ops *ops = search->disk->ops;
+    struct al_disk_file *file;
+    uint64_t number;
+    size_t n = 0;
+    enum ali_name_kind kind = ali_name_parse(name, &number);
+    int r;
+
+    if (search->found || (kind != ALI_NAME_JOURNAL && kind != ALI_NAME_SNAPSHOT))
+        return 0;
+    r = ops->open(search->disk, name, AL_DISK_READ, &file);
+    if (r < 0)
+        return r == -AL_E_NOT_FOUND ? 0 : r;
+    r = ops->read(search->disk, file, search->block, AL_DISK_BLOCK, 0, &n);
+    ops->close(search->disk, file);
+    /* Also of a damaged header: nobody makes a new key where one may be needed. */
+    search->found = r == 0 && n == AL_DISK_BLOCK && ali_block_is_sealed(search->block);
+    return r;
+}
+
+int al_store_is_sealed(const struct al_alloc *alloc, struct al_disk *disk, bool *ret_is_sealed)
+{
+    struct search search = {.disk = disk, .block = ali_pages_new(alloc, AL_DISK_BLOCK)};
+    int r;
+
+    if (!search.block)
+        return -AL_E_NOMEM;
+    r = disk->ops->list(disk, look_at, &search);
+    ali_pages_free(alloc, search.block, AL_DISK_BLOCK);
+    if (r == 0)
+        *ret_is_sealed = search.found;
+    return r;
+}

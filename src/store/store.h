@@ -76,6 +76,10 @@ int al_store_open(const struct al_store_config *config, struct al_disk *disk,
 /* Closes files; does not flush. No other call may be under way. NULL is accepted. */
 void al_store_close(struct al_store *store);
 
+/* True if any segment or snapshot in the directory says that it is sealed. Keeps the disk open.
+ * 0, -AL_E_IO, -AL_E_NOMEM. */
+int al_store_is_sealed(const struct al_alloc *alloc, struct al_disk *disk, bool *ret_is_sealed);
+
 /* core: adds a record to the batch that is being filled. LSNs must be consecutive.
  * -AL_E_NOMEM; -AL_E_POISONED. */
 int al_store_append(struct al_store *store, uint64_t lsn, uint16_t type, struct al_str payload);
@@ -158,6 +162,9 @@ int al_store_snapshot_write(struct al_snapshot_writer *writer, struct al_str byt
 int al_store_snapshot_commit(struct al_snapshot_writer *writer);
 /* worker: gives up; the writer is freed. */
 void al_store_snapshot_abort(struct al_snapshot_writer *writer);
+
+/* The name of the master key where it stands beside the data (os/key_file.h): no stranger. */
+#define AL_STORE_KEY_FILE "master.key"
 
 /* ---- offline verification (agentlink journal verify) ------------------------------------- */
 

@@ -747,13 +747,19 @@ def test_journal_verify(al, node, tmp_path):
                      cli("journal", "verify", node.data, "--json").stdout.splitlines()]
     assert total["ok"] is True and total["files"] == len(files) and total["last_lsn"] > 20
     assert all(f["verdict"] in ("ok", "free", "torn tail", "unknown") for f in files)
-    victims = [p for p in pathlib.Path(node.data).iterdir()
-               if p.is_file() and b"payload number 3" in p.read_bytes()]
-    assert victims
-    for path in victims:
-        data = bytearray(path.read_bytes())
-        data[data.index(b"payload number 3")] ^= 1
-        path.write_bytes(data)
+    with_key = cli("journal", "verify", "--key-file", "%s/master.key" % node.data, node.data)
+    assert with_key.returncode == DONE and with_key.stdout == report.stdout
+    (tmp_path / "other").write_bytes(b"\x01" * 32)
+    (tmp_path / "other").chmod(0o644)
+    wrong = cli("journal", "verify", "--key-file", tmp_path / "other", node.data)
+    assert wrong.returncode == REFUSED and b"read by others" in wrong.stderr
+    (tmp_path / "other").chmod(0o600)
+    wrong = cli("journal", "verify", "--key-file", tmp_path / "other", node.data)
+    assert wrong.returncode == DAMAGED and b"another key" in wrong.stdout
+    victims = sorted(p for p in pathlib.Path(node.data).iterdir() if p.name.startswith("journal-"))
+    data = bytearray(victims[0].read_bytes())
+    data[8192 + 150] ^= 1  # in the first record
+    victims[0].write_bytes(data)
     report = cli("journal", "verify", node.data)
     assert report.returncode == DAMAGED
     assert victims[0].name.encode() in report.stdout and b"damaged" in report.stdout

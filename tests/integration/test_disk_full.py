@@ -78,7 +78,7 @@ def test_somebody_else_fills_the_disk(make_node, make_pair, small_disk):
     pair = make_pair(node)
     pair.send(*[b"m%d" % n for n in range(100)])
     filler = small_disk / "filler"
-    with open(filler, "wb") as f:
+    with open(filler, "wb", buffering=0) as f:
         try:
             while True:
                 f.write(b"x" * (1 << 20))

@@ -16,6 +16,8 @@ from tracing import needs_strace
 
 pytestmark = needs_strace
 
+READABLE = '{"seal": {"enabled": false}}'  # what is written must be seen in the trace
+
 
 @pytest.fixture(scope="session")
 def no_direct(tmp_path_factory):
@@ -79,7 +81,7 @@ def sends(events, kind):
 @pytest.mark.parametrize("mode", ["direct", "cached"])
 def test_receipts_leave_after_the_flush(make_node, make_pair, tmp_path, traced, mode):
     path = tmp_path / "trace"
-    node = make_node(wrapper=traced(mode, path))
+    node = make_node(wrapper=traced(mode, path), config=READABLE)
     one_at_a_time(make_pair(node), 60)
     node.stop()
     events = tracing.read(path)
