@@ -92,7 +92,8 @@ int al_identity_parse(struct al_str text, struct al_identity *ret_identity)
     const size_t scheme_size = sizeof SCHEME - 1;
     struct al_identity identity;
 
-    if (text.n < scheme_size || text.n > AL_IDENTITY_MAX || memcmp(text.p, SCHEME, scheme_size))
+    if (text.n < scheme_size || text.n > AL_IDENTITY_MAX ||
+        memcmp(text.p, SCHEME, scheme_size) != 0)
         return -AL_E_INVALID;
     text = al_str_of(text.p + scheme_size, text.n - scheme_size);
     identity.network = take_part(&text);

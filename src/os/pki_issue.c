@@ -318,7 +318,7 @@ int al_pki_issue(const struct al_pki_cert *ca, const struct al_pki_key *ca_key,
                  size_t why_size)
 {
     X509_REQ *request = NULL;
-    uint64_t end_ms;
+    uint64_t end_ms = 0;
     int r;
 
     ERR_set_mark();

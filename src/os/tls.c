@@ -31,6 +31,8 @@ static uint64_t system_wall_ms(void *ctx)
 
 static bool set_protocol(SSL_CTX *ssl)
 {
+    char groups[] = GROUPS, signatures[] = SIGNATURES; /* OpenSSL's macros cast const away */
+
     (void)SSL_CTX_clear_options(ssl, SSL_CTX_get_options(ssl));
     (void)SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                        SSL_OP_NO_TICKET | SSL_OP_ENABLE_MIDDLEBOX_COMPAT |
@@ -45,9 +47,9 @@ static bool set_protocol(SSL_CTX *ssl)
     SSL_CTX_set_post_handshake_auth(ssl, 0);
     return SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) &&
            SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) &&
-           SSL_CTX_set_ciphersuites(ssl, CIPHERS) && SSL_CTX_set1_groups_list(ssl, GROUPS) &&
-           SSL_CTX_set1_sigalgs_list(ssl, SIGNATURES) &&
-           SSL_CTX_set1_client_sigalgs_list(ssl, SIGNATURES) && SSL_CTX_set_num_tickets(ssl, 0) &&
+           SSL_CTX_set_ciphersuites(ssl, CIPHERS) && SSL_CTX_set1_groups_list(ssl, groups) &&
+           SSL_CTX_set1_sigalgs_list(ssl, signatures) &&
+           SSL_CTX_set1_client_sigalgs_list(ssl, signatures) && SSL_CTX_set_num_tickets(ssl, 0) &&
            SSL_CTX_set_max_early_data(ssl, 0) && SSL_CTX_set_recv_max_early_data(ssl, 0);
 }
 

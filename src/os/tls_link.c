@@ -29,13 +29,13 @@ static int keep(struct al_tls *tls, const uint8_t *p, size_t n)
 
     if (have + n > AL_TLS_PENDING_MAX)
         return -1;
-    if (tls->out_end + n > tls->out_cap) {
+    if (!tls->out || tls->out_end + n > tls->out_cap) {
         size_t cap = have + n;
         uint8_t *out = malloc(cap);
 
         if (!out)
             return -1;
-        if (have)
+        if (tls->out)
             memcpy(out, tls->out + tls->out_begin, have);
         free(tls->out);
         tls->out = out;
