@@ -20,6 +20,8 @@ static const struct sim_role_ops *ops_of(const struct sim_client *client)
         return &sim_commits_ops;
     case SIM_HISTORIAN:
         return &sim_historian_ops;
+    case SIM_WARDEN:
+        return &sim_warden_ops;
     default:
         return &sim_vandal_ops;
     }
@@ -73,7 +75,7 @@ static void connect_client(struct sim *sim, struct sim_client *client)
                                  .instance = client->instance,
                                  .client = al_str_c("simulated")};
 
-    if (!sim_net_connect(sim, client)) {
+    if ((!sim->acl_open && client->role != SIM_WARDEN) || !sim_net_connect(sim, client)) {
         sim_client_wake(sim, client, sim_delay(sim, 20000));
         return;
     }

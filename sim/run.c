@@ -178,8 +178,8 @@ static void on_disk(void *ctx, const char *text, const uint64_t arg[3])
 /* Clients stand in the order of their roles. */
 static enum sim_role role_of(const struct sim_profile *p, uint32_t index)
 {
-    const uint32_t counts[] = {p->producers, p->consumers,  p->tools,      1,
-                               p->groupers,  p->schedulers, p->committers, p->historians};
+    const uint32_t counts[] = {p->producers,  p->consumers,  p->tools,      1, p->groupers,
+                               p->schedulers, p->committers, p->historians, 1};
     unsigned role = SIM_PRODUCER;
 
     while (index >= counts[role])
@@ -208,7 +208,7 @@ static struct sim *setup(const struct sim_options *options, uint64_t seed)
     sim_disk_watch(sim->disk, on_disk, sim);
     sim_driver_start(sim);
     sim->client_count = p->producers + p->consumers + p->tools + 1 + p->groupers + p->schedulers +
-                        p->committers + p->historians;
+                        p->committers + p->historians + 1;
     for (uint32_t i = 0; i < sim->client_count; i++) {
         sim_client_init(sim, i, role_of(p, i));
     }
@@ -291,7 +291,7 @@ static bool audit_is_done(struct sim *sim)
 
 static struct sim_client *last_grouper(struct sim *sim)
 {
-    return &sim->clients[sim->client_count - 1 - sim->profile.schedulers - sim->profile.committers -
+    return &sim->clients[sim->client_count - 2 - sim->profile.schedulers - sim->profile.committers -
                          sim->profile.historians];
 }
 
@@ -336,7 +336,7 @@ static void end_schedules(struct sim *sim)
 
 static struct sim_client *committer(struct sim *sim)
 {
-    return &sim->clients[sim->client_count - 1 - sim->profile.historians];
+    return &sim->clients[sim->client_count - 2 - sim->profile.historians];
 }
 
 static bool commits_are_done(struct sim *sim)
@@ -357,7 +357,7 @@ static void end_commits(struct sim *sim)
 
 static bool all_is_replayed(struct sim *sim)
 {
-    return sim_historian_audit_done(sim, &sim->clients[sim->client_count - 1]);
+    return sim_historian_audit_done(sim, &sim->clients[sim->client_count - 2]);
 }
 
 /* All that is kept comes once more. */
@@ -365,7 +365,7 @@ static void end_replays(struct sim *sim)
 {
     if (!sim->profile.historians || sim->failed)
         return;
-    sim_historian_audit(sim, &sim->clients[sim->client_count - 1]);
+    sim_historian_audit(sim, &sim->clients[sim->client_count - 2]);
     if (!run_until(sim, all_is_replayed, LIVENESS_MAX_NS) && !sim->failed)
         sim_fail(sim, "the faults have stopped and what is kept is not replayed");
 }

@@ -209,7 +209,8 @@ enum sim_role {
     SIM_GROUPER,
     SIM_SCHEDULER,
     SIM_COMMITTER,
-    SIM_HISTORIAN
+    SIM_HISTORIAN,
+    SIM_WARDEN
 };
 
 struct sim_client {
@@ -239,6 +240,7 @@ struct sim {
     uint64_t step;    /* core events so far */
     uint64_t idle_ns; /* since then every sender has all its answers; 0: not so */
     bool faults_on, load_on, failed, wall_jumped;
+    bool acl_open;    /* the warden has let everybody talk to everybody */
     bool timers_off;  /* the last phase: schedules are removed */
     uint64_t calm_ns; /* since then there are no faults, 0 */
     char failure[600];

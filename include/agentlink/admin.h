@@ -209,6 +209,15 @@ struct al_status_info {
     uint64_t commits;          /* commits applied */
     uint64_t commits_repeated; /* that had been applied already */
     uint64_t commits_refused;  /* of which nothing was applied */
+    /* Permissions (acl.h): */
+    uint64_t acl_rules;   /* rules there are */
+    uint64_t acl_version; /* how often they have changed */
+    /* Refused by them since this start: */
+    uint64_t denied_sends;      /* messages and firings of schedules */
+    uint64_t denied_joins;      /* of groups */
+    uint64_t denied_reads;      /* of histories of groups */
+    uint64_t denied_changes;    /* of rules */
+    uint64_t denied_deliveries; /* dead letters: admitted, and forbidden when it was their turn */
 };
 /* The node's status. */
 AL_API int al_status_get(struct al_client *client, struct al_status_info *ret_status);

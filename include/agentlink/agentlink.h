@@ -17,6 +17,7 @@
  *   groups.h   groups: members, posts, history, proof
  *   health.h   key figures, health and alerts of the node
  *   replay.h   what streams keep of what has ended, and replay
+ *   acl.h      permissions: who may send what to whom
  *   kinds.h    kinds of messages: lease times, retries, breakers, metrics
  *
  * Conventions
@@ -44,6 +45,7 @@
 #ifndef AGENTLINK_AGENTLINK_H
 #define AGENTLINK_AGENTLINK_H
 
+#include <agentlink/acl.h>
 #include <agentlink/admin.h>
 #include <agentlink/chat.h>
 #include <agentlink/client.h>

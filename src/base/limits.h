@@ -109,6 +109,12 @@
 #define AL_LEASE_MAX_MS           (3600u * 1000)
 #define AL_SESSION_GRACE_MS       1000u /* a receiver may come back this long after a disconnect */
 
+/* Permissions. Names in rules are written out: "group:", a namespace, a name. */
+#define AL_ACL_NAME_MAX  (AL_NAME_MAX + 6u)
+#define AL_ACL_RULES_MAX 10000u /* memberships of roles included */
+#define AL_ROLES_MAX     1000u
+#define AL_ACL_HOPS_MAX  8u /* a right is passed on so often, one after the other */
+
 /* Kinds and their metrics. */
 #define AL_KINDS_MAX       1000u /* registered ones */
 #define AL_KIND_TITLE_MAX  64u

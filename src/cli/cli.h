@@ -90,7 +90,7 @@ extern const struct ali_command ali_cmd_agents[], ali_cmd_send[], ali_cmd_recv[]
     ali_cmd_record[], ali_cmd_health[], ali_cmd_kinds[], ali_cmd_breakers[], ali_cmd_cancel[],
     ali_cmd_inbox[], ali_cmd_dlq[], ali_cmd_schedule[], ali_cmd_status[], ali_cmd_top[],
     ali_cmd_metrics[], ali_cmd_group[], ali_cmd_group_history[], ali_cmd_journal[], ali_cmd_bench[],
-    ali_cmd_kv[], ali_cmd_replay[], ali_cmd_workflow[];
+    ali_cmd_kv[], ali_cmd_replay[], ali_cmd_workflow[], ali_cmd_acl[], ali_cmd_acl_rules[];
 /* Options of the program itself, accepted before and behind the command. */
 extern const struct ali_option ali_global_options[];
 

@@ -99,7 +99,7 @@ static const char *latency(const struct kind_row *row, char ret_text[ALI_SHORT_C
 }
 
 /* What the node counts for all kinds together. */
-enum { NODE_ROWS = 9 };
+enum { NODE_ROWS = 14 };
 struct node_row {
     const char *key, *name; /* for people, in JSON */
     uint64_t value;
@@ -117,6 +117,11 @@ static void node_rows(const struct al_status_info *s, struct node_row rows[NODE_
         {"kept for replay", "kept", s->kept},
         {"replayed", "replayed", s->replayed},
         {"ranges asked again", "asked_again", s->asked_again},
+        {"sends denied", "denied_sends", s->denied_sends},
+        {"joins denied", "denied_joins", s->denied_joins},
+        {"reads denied", "denied_reads", s->denied_reads},
+        {"rule changes denied", "denied_changes", s->denied_changes},
+        {"deliveries denied", "denied_deliveries", s->denied_deliveries},
     };
 
     memcpy(rows, list, sizeof list);
@@ -372,6 +377,17 @@ static void put_node(const struct al_status_info *s)
          s->commits_repeated},
         {"agentlink_commits_refused_total", "counter", "Commits of which nothing was applied.",
          s->commits_refused},
+        {"agentlink_acl_rules", "gauge", "Rules of the permissions.", s->acl_rules},
+        {"agentlink_denied_sends_total", "counter", "Messages that no right allowed.",
+         s->denied_sends},
+        {"agentlink_denied_joins_total", "counter", "Joins of groups that no right allowed.",
+         s->denied_joins},
+        {"agentlink_denied_reads_total", "counter", "Reads of groups that no right allowed.",
+         s->denied_reads},
+        {"agentlink_denied_changes_total", "counter", "Changes of rules that no right allowed.",
+         s->denied_changes},
+        {"agentlink_denied_deliveries_total", "counter",
+         "Dead letters that were forbidden after they had been admitted.", s->denied_deliveries},
         {"agentlink_workflows", "gauge", "Workflows whose messages are numbered.", s->workflows},
         {"agentlink_workflow_numbers_total", "counter", "Messages that got a workflow number.",
          s->workflow_numbers},

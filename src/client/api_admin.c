@@ -266,6 +266,15 @@ static void fill_late_figures(const struct al_msg_status *m, struct al_str body,
     }
     if (al_ext_find(ext, AL_STATUS_EXT_GAPS, &value) && value.n >= 8)
         status->asked_again = al_get64(value.p);
+    if (al_ext_find(ext, AL_STATUS_EXT_ACL, &value) && value.n >= 56) {
+        status->acl_rules = al_get64(value.p);
+        status->acl_version = al_get64(value.p + 8);
+        status->denied_sends = al_get64(value.p + 16);
+        status->denied_joins = al_get64(value.p + 24);
+        status->denied_reads = al_get64(value.p + 32);
+        status->denied_changes = al_get64(value.p + 40);
+        status->denied_deliveries = al_get64(value.p + 48);
+    }
     if (al_ext_find(ext, AL_STATUS_EXT_DEAD_BYTES, &value) && value.n >= 8)
         status->dead_bytes = al_get64(value.p);
 }

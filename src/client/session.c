@@ -349,6 +349,8 @@ static int handle_frame(struct ali_csession *session, const struct al_frame *fra
     case AL_MSG_HEALTH_ROW:
     case AL_MSG_ALERT_ROW:
     case AL_MSG_WORKFLOW_ROW:
+    case AL_MSG_ACL_ROW:
+    case AL_MSG_ACL_VERDICT:
     case AL_MSG_WORKFLOW_RANGE:
         return ali_request_answer(session, frame);
     default:

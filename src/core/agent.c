@@ -45,6 +45,27 @@ int ali_agent_get(struct al_node *node, const struct ali_conn *conn, struct al_s
     return 0;
 }
 
+bool ali_may_manage(struct al_node *node, const struct ali_conn *conn, ali_ref ref)
+{
+    const struct ali_agent *agent = ali_agent_at(node, ref);
+
+    return ali_may_act(conn, agent) ||
+           ali_acl_check_admin(node, conn, al_str_of(agent->d.name, agent->d.name_size)) == 0;
+}
+
+int ali_agent_manage(struct al_node *node, const struct ali_conn *conn, struct al_str name,
+                     ali_ref *ret_agent)
+{
+    int r = ali_agent_get(node, conn, name, false, ret_agent);
+    ali_ref ref =
+        r == -AL_E_NOT_OWNER ? ali_find_agent_name(node, ali_name_normal(name)) : AL_REF_NONE;
+
+    if (ref == AL_REF_NONE || !ali_may_manage(node, conn, ref))
+        return r;
+    *ret_agent = ref;
+    return 0;
+}
+
 int ali_handle_agent_add(struct al_node *node, struct ali_conn *conn,
                          const struct al_msg_agent_add *m)
 {
@@ -87,7 +108,7 @@ int ali_handle_agent_remove(struct al_node *node, struct ali_conn *conn,
 {
     struct ali_rec_agent_remove record = {0};
     ali_ref ref = AL_REF_NONE;
-    int r = ali_agent_get(node, conn, m->name, false, &ref);
+    int r = ali_agent_manage(node, conn, m->name, &ref);
 
     if (r == 0)
         r = check_removal(node, ref, m->flags & 1);

@@ -4,6 +4,7 @@
  * when the records come they are pushed if nothing has changed meanwhile - the LSN under the
  * stream's cursor says so. Everything waits in lists. */
 #include "core/deliver.h"
+#include <stdio.h>
 
 #define READ_BATCH 256u
 #define MISSES_MAX 8u    /* reads of one stream that may find nothing, one after another */
@@ -142,6 +143,40 @@ int ali_pump_dirty(struct al_node *node)
     return r;
 }
 
+/* A message that was admitted may be forbidden by now: then it becomes a dead letter. Asked before
+ * it is pushed; what is out stays with its receiver. Returns 1 if it has died, 0, or an error. */
+static int refuse(struct al_node *node, ali_ref ref, const struct ali_parcel *parcel,
+                  const struct al_msg_envelope *envelope)
+{
+    const struct ali_stream *stream = ali_stream_at(node, ref);
+    ali_ref from = parcel->post ? ali_find_agent_name(node, parcel->post->author) : stream->d.from;
+    ali_ref to = parcel->post ? stream->d.from : stream->d.to;
+    struct ali_push what = {.seq = parcel->seq,
+                            .producer = parcel->record->producer,
+                            .id = envelope->message_id,
+                            .admitted_ms = parcel->record->wall_ms,
+                            .bytes = envelope->payload.n,
+                            .kind = parcel->kind,
+                            .notify = parcel->record->flags & AL_PUBLISH_NOTIFY};
+    struct ali_death death = {.state = AL_STATE_DEAD, .code = AL_E_DENIED};
+    char text[96] = "no rule allows it across namespaces any more";
+    struct ali_verdict verdict;
+    int r;
+
+    if (from == AL_REF_NONE || (parcel->post && parcel->post->what != AL_GROUP_MESSAGE))
+        return 0;
+    verdict = ali_acl_verdict(node, from, to, ALI_ACL_SEND, envelope->kind);
+    if (verdict.allowed)
+        return 0;
+    if (verdict.rule)
+        snprintf(text, sizeof(text), "rule %llu denies it by now",
+                 (unsigned long long)verdict.rule);
+    death.reason = al_str_c(text);
+    node->acl.denied_deliver++;
+    r = ali_message_dead(node, ref, &what, &death);
+    return r < 0 ? r : 1;
+}
+
 static int push_read(struct al_node *node, ali_ref ref, const struct al_event *event)
 {
     struct ali_stream *stream = ali_stream_at(node, ref);
@@ -152,6 +187,7 @@ static int push_read(struct al_node *node, ali_ref ref, const struct al_event *e
         struct ali_rec_group_post post;
         struct ali_parcel parcel = {.record = &record};
         struct al_msg_envelope envelope;
+        int r;
 
         while (stream->v.flow->next.seq < stream->d.runs.next_seq &&
                ali_seq_is_gone(node, stream, ref, stream->v.flow->next.seq))
@@ -169,7 +205,10 @@ static int push_read(struct al_node *node, ali_ref ref, const struct al_event *e
         parcel.seq = stream->v.flow->next.seq;
         parcel.number = ali_number_of(node, ref, parcel.seq);
         parcel.kind = ali_metric_find(node, envelope.kind);
-        if (ali_push(node, ref, &parcel) < 0)
+        r = refuse(node, ref, &parcel, &envelope);
+        if (r < 0)
+            return r;
+        if (r == 0 && ali_push(node, ref, &parcel) < 0)
             break;
     }
     ali_stream_ready(node, ref);

@@ -339,6 +339,15 @@ static uint64_t last_cseq(const struct al_node *node, ali_ref producer)
     return ref == AL_REF_NONE ? 0 : ali_commits_at(node, ref)->d.cseq;
 }
 
+/* Without memory for its parts: one that was applied already is told so all the same. */
+static int check_number(struct al_node *node, struct ali_conn *conn, const struct al_msg_commit *m)
+{
+    ali_ref producer;
+    int r = get_producer(node, conn, m, &producer);
+
+    return r == 0 && m->cseq && m->cseq <= last_cseq(node, producer) ? 1 : -AL_E_NOMEM;
+}
+
 /* 0: to be applied; 1: it was applied already. */
 static int check(struct al_node *node, struct ali_conn *conn, const struct al_msg_commit *m,
                  struct commit *commit)
@@ -407,16 +416,16 @@ int ali_handle_commit(struct al_node *node, struct ali_conn *conn, const struct 
     struct al_msg_committed answer = {.request = m->request};
     size_t size = AL_COMMIT_PARTS_MAX * sizeof(struct part);
     struct commit commit = {.parts = al_alloc_new(&node->alloc, size), .bad = NO_PART};
-    int r = commit.parts ? check(node, conn, m, &commit) : -AL_E_NOMEM, e = 0;
+    int r = commit.parts ? check(node, conn, m, &commit) : check_number(node, conn, m), e = 0;
 
     answer.duplicate = r == 1;
     if (r < 0) {
         answer.code = (uint16_t)-r;
         answer.index = commit.bad;
-        answer.detail = al_str_c(al_error_text(r));
+        answer.detail = ali_acl_error_text(node, r);
     } else if (r == 0) {
         e = apply_all(node, conn, &commit, m->cseq);
-    } else if (read_parts(&commit, m) == 0) {
+    } else if (commit.parts && read_parts(&commit, m) == 0) {
         find_again(node, &commit);
     } else {
         commit.count = 0; /* whoever repeats it has changed it: no receipts */

@@ -156,6 +156,37 @@ union any_message {
             break;                                        \
         return ali_handle_##lower(node, conn, &m.lower);
 
+/* Frames about groups, history, workflows and permissions: see dispatch. */
+static int dispatch_later(struct al_node *node, struct ali_conn *conn, const struct al_frame *frame)
+{
+    union any_message m;
+
+    switch (frame->type) {
+        ALI_CASE(GROUP_ADD, group_add)
+        ALI_CASE(GROUP_REMOVE, group_remove)
+        ALI_CASE(GROUP_LIST, group_list)
+        ALI_CASE(GROUP_JOIN, group_join)
+        ALI_CASE(GROUP_LEAVE, group_leave)
+        ALI_CASE(GROUP_MEMBERS, group_members)
+        ALI_CASE(GROUP_HISTORY, group_history)
+        ALI_CASE(RETAIN_SET, retain_set)
+        ALI_CASE(HISTORY_LIST, history_list)
+        ALI_CASE(REPLAY, replay)
+        ALI_CASE(WORKFLOW_GET, workflow_get)
+        ALI_CASE(WORKFLOW_LIST, workflow_list)
+        ALI_CASE(ACL_SET, acl_set)
+        ALI_CASE(ACL_REMOVE, acl_remove)
+        ALI_CASE(ACL_LIST, acl_list)
+        ALI_CASE(ACL_TEST, acl_test)
+    default:
+        ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL,
+                       "only a node sends frames of this type");
+        return 0;
+    }
+    ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL, "the frame is cut short or malformed");
+    return 0;
+}
+
 /* Decodes one body and calls its handler; 1: this type is not for the node to receive. */
 static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al_frame *frame)
 {
@@ -204,22 +235,8 @@ static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al
         ALI_CASE(KV_GET, kv_get)
         ALI_CASE(KV_LIST, kv_list)
         ALI_CASE(HEALTH_GET, health_get)
-        ALI_CASE(GROUP_ADD, group_add)
-        ALI_CASE(GROUP_REMOVE, group_remove)
-        ALI_CASE(GROUP_LIST, group_list)
-        ALI_CASE(GROUP_JOIN, group_join)
-        ALI_CASE(GROUP_LEAVE, group_leave)
-        ALI_CASE(GROUP_MEMBERS, group_members)
-        ALI_CASE(GROUP_HISTORY, group_history)
-        ALI_CASE(RETAIN_SET, retain_set)
-        ALI_CASE(HISTORY_LIST, history_list)
-        ALI_CASE(REPLAY, replay)
-        ALI_CASE(WORKFLOW_GET, workflow_get)
-        ALI_CASE(WORKFLOW_LIST, workflow_list)
     default:
-        ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL,
-                       "only a node sends frames of this type");
-        return 0;
+        return dispatch_later(node, conn, frame);
     }
     ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL, "the frame is cut short or malformed");
     return 0;

@@ -144,7 +144,8 @@ void ali_send_error_detail(struct al_node *node, struct ali_conn *conn, uint8_t 
     struct al_msg_error msg = {.request = request,
                                .code = (uint16_t)(error < 0 ? -error : error),
                                .about = about,
-                               .detail = al_str_c(detail)};
+                               .detail =
+                                   detail ? al_str_c(detail) : ali_acl_error_text(node, error)};
 
     ALI_SEND(node, conn->number, error, &msg);
 }
@@ -152,7 +153,7 @@ void ali_send_error_detail(struct al_node *node, struct ali_conn *conn, uint8_t 
 void ali_send_error(struct al_node *node, struct ali_conn *conn, uint8_t about, uint32_t request,
                     int error)
 {
-    ali_send_error_detail(node, conn, about, request, error, al_error_text(error));
+    ali_send_error_detail(node, conn, about, request, error, NULL);
 }
 
 void ali_send_fatal(struct al_node *node, struct ali_conn *conn, uint8_t about, int error,
@@ -175,7 +176,7 @@ void ali_send_done(struct al_node *node, struct ali_conn *conn, uint32_t request
     struct al_msg_done msg = {.request = request,
                               .code = (uint16_t)(error < 0 ? -error : error),
                               .count = count,
-                              .detail = al_str_c(error ? al_error_text(error) : "")};
+                              .detail = error ? ali_acl_error_text(node, error) : al_str_c("")};
 
     ALI_SEND(node, conn->number, done, &msg);
 }

@@ -86,7 +86,7 @@ int ali_handle_group_remove(struct al_node *node, struct ali_conn *conn,
     struct ali_rec_group_remove record = {0};
     int r = group ? 0 : -AL_E_UNKNOWN_GROUP;
 
-    if (group && !ali_may_act(conn, ali_agent_at(node, group->d.agent)))
+    if (group && !ali_may_manage(node, conn, group->d.agent))
         r = -AL_E_NOT_OWNER;
     if (r == 0)
         r = check_removal(node, group, m->flags & 1);
@@ -177,23 +177,26 @@ static void send_member(struct al_node *node, struct ali_conn *conn, uint32_t re
     ALI_SEND(node, conn->number, group_member, &row);
 }
 
-/* True if conn owns the group, or one of its members (the one called agent, if that is given). */
-static bool may_read(const struct al_node *node, const struct ali_conn *conn,
-                     const struct ali_group *group, struct al_str agent)
+/* 0 if conn owns the group, or one of its members (the one called so, if a name is given) that may
+ * read it by the rules. */
+static int check_reader(struct al_node *node, const struct ali_conn *conn,
+                        const struct ali_group *group, struct al_str name)
 {
-    if (!agent.n && ali_may_act(conn, ali_agent_at(node, group->d.agent)))
-        return true;
+    if (!name.n && ali_may_act(conn, ali_agent_at(node, group->d.agent)))
+        return 0;
     for (ali_ref m = group->d.members.head; m != AL_REF_NONE;
          m = ali_member_at(node, m)->d.of_group.next) {
         const struct ali_agent *member = ali_agent_at(node, stream_of(node, m)->d.to);
 
-        if ((!ali_member_at(node, m)->d.left_seq || AL_PLANT(node, GROUP_HISTORY_OPEN)) &&
-            ali_may_act(conn, member) &&
-            (!agent.n ||
-             al_str_eq(ali_name_normal(agent), al_str_of(member->d.name, member->d.name_size))))
-            return true;
+        if ((ali_member_at(node, m)->d.left_seq && !AL_PLANT(node, GROUP_HISTORY_OPEN)) ||
+            !ali_may_act(conn, member) ||
+            (name.n &&
+             !al_str_eq(ali_name_normal(name), al_str_of(member->d.name, member->d.name_size))))
+            continue;
+        return ali_acl_check(node, stream_of(node, m)->d.to, group->d.agent, ALI_ACL_READ,
+                             al_str_of(NULL, 0));
     }
-    return false;
+    return -AL_E_NOT_MEMBER;
 }
 
 int ali_handle_group_members(struct al_node *node, struct ali_conn *conn,
@@ -203,8 +206,8 @@ int ali_handle_group_members(struct al_node *node, struct ali_conn *conn,
     uint32_t count = 0;
     int r = ref == AL_REF_NONE ? -AL_E_UNKNOWN_GROUP : 0;
 
-    if (r == 0 && !may_read(node, conn, ali_group_at(node, ref), al_str_of(NULL, 0)))
-        r = -AL_E_NOT_MEMBER;
+    if (r == 0)
+        r = check_reader(node, conn, ali_group_at(node, ref), al_str_of(NULL, 0));
     if (r == 0)
         for (ali_ref at = ali_group_at(node, ref)->d.members.head; at != AL_REF_NONE;
              at = ali_member_at(node, at)->d.of_group.next, count++)
@@ -230,8 +233,8 @@ int ali_handle_group_history(struct al_node *node, struct ali_conn *conn,
     uint32_t count = 0;
     int r = ref == AL_REF_NONE ? -AL_E_UNKNOWN_GROUP : 0;
 
-    if (r == 0 && !may_read(node, conn, ali_group_at(node, ref), m->agent))
-        r = -AL_E_NOT_MEMBER;
+    if (r == 0)
+        r = check_reader(node, conn, ali_group_at(node, ref), m->agent);
     if (r == 0) {
         history = &ali_group_at(node, ref)->d.history;
         at = ali_runs_seek(history, m->first_seq < history->first_seq  ? history->first_seq

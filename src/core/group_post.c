@@ -245,12 +245,15 @@ int ali_handle_group_join(struct al_node *node, struct ali_conn *conn,
     uint64_t seq = 0;
     int r = ref == AL_REF_NONE ? -AL_E_UNKNOWN_GROUP : 0;
 
-    if (r == 0 && !ali_may_act(conn, ali_agent_at(node, ali_group_at(node, ref)->d.agent)))
+    if (r == 0 && !ali_may_manage(node, conn, ali_group_at(node, ref)->d.agent))
         r = -AL_E_NOT_OWNER;
     if (r == 0 && al_name_is_valid(m->agent))
         agent = ali_find_agent_name(node, ali_name_normal(m->agent));
     if (r == 0 && agent == AL_REF_NONE)
         r = al_name_is_valid(m->agent) ? -AL_E_UNKNOWN_AGENT : -AL_E_BAD_NAME;
+    if (r == 0)
+        r = ali_acl_check(node, agent, ali_group_at(node, ref)->d.agent, ALI_ACL_JOIN,
+                          al_str_of(NULL, 0));
     if (r == 0)
         r = change(node, ref, agent, m->from_seq, true, &seq);
     ali_send_done(node, conn, m->request, r, seq);
@@ -269,7 +272,7 @@ int ali_handle_group_leave(struct al_node *node, struct ali_conn *conn,
     if (r == 0 && agent == AL_REF_NONE)
         r = al_name_is_valid(m->agent) ? -AL_E_UNKNOWN_AGENT : -AL_E_BAD_NAME;
     if (r == 0 && !ali_may_act(conn, ali_agent_at(node, agent)) &&
-        !ali_may_act(conn, ali_agent_at(node, ali_group_at(node, ref)->d.agent)))
+        !ali_may_manage(node, conn, ali_group_at(node, ref)->d.agent))
         r = -AL_E_NOT_OWNER;
     if (r == 0)
         r = change(node, ref, agent, 0, false, &seq);

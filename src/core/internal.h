@@ -791,7 +791,7 @@ int ali_unwrap(const struct al_record_view *view, unsigned type, struct al_str *
     H(commit) H(kv_get) H(kv_list) H(health_get) H(gap_nack)                                       \
     H(group_add) H(group_remove) H(group_list) H(group_join) H(group_leave) H(group_members)       \
     H(group_history) H(retain_set) H(history_list) H(replay) H(part)            \
-    H(workflow_get) H(workflow_list)
+    H(workflow_get) H(workflow_list) H(acl_set) H(acl_remove) H(acl_list) H(acl_test)
 /* clang-format on */
 
 #define ALI_H(lower)                                                    \

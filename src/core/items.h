@@ -181,33 +181,50 @@
     U64(workflow, "number of its workflow")                              \
     U64(number, "its number in that")
 
+#define AL_FIELDS_ITEM_RULE(U8, U16, U32, U64, ID, STR, BYTES) \
+    U64(rule, "as in RULE_SET")                                \
+    U64(parent, "as in RULE_SET")                              \
+    U64(wall_ms, "as in RULE_SET")                             \
+    U64(expire_ms, "as in RULE_SET")                           \
+    U32(uid, "as in RULE_SET")                                 \
+    U8(effect, "as in RULE_SET")                               \
+    U8(actions, "as in RULE_SET")                              \
+    U8(hops, "as in RULE_SET")                                 \
+    STR(subject, "as in RULE_SET")                             \
+    STR(target, "as in RULE_SET")                              \
+    STR(kind, "as in RULE_SET")                                \
+    STR(by, "as in RULE_SET")
+
 /* M(symbol, lower): in the order of enum ali_part; the item's first byte is its place here. */
-#define AL_ITEMS(M)         \
-    M(META, meta)           \
-    M(AGENT, agent)         \
-    M(PRODUCER, producer)   \
-    M(STREAM, stream)       \
-    M(TRACK, track)         \
-    M(MARK, mark)           \
-    M(DELAYED, delayed)     \
-    M(LETTER, letter)       \
-    M(ID, id)               \
-    M(ENDED, ended)         \
-    M(KEY, key)             \
-    M(KIND, kind)           \
-    M(SCHEDULE, schedule)   \
-    M(KEYED, keyed)         \
-    M(KV, kv)               \
-    M(COMMITS, commits)     \
-    M(GROUP, group)         \
-    M(MEMBER, member)       \
-    M(HISTORY, history)     \
-    M(WORKFLOW, workflow)   \
-    M(NUMBERING, numbering) \
-    M(NUMBER_TAG, number_tag)
+#define AL_ITEMS(M)           \
+    M(META, meta)             \
+    M(AGENT, agent)           \
+    M(PRODUCER, producer)     \
+    M(STREAM, stream)         \
+    M(TRACK, track)           \
+    M(MARK, mark)             \
+    M(DELAYED, delayed)       \
+    M(LETTER, letter)         \
+    M(ID, id)                 \
+    M(ENDED, ended)           \
+    M(KEY, key)               \
+    M(KIND, kind)             \
+    M(SCHEDULE, schedule)     \
+    M(KEYED, keyed)           \
+    M(KV, kv)                 \
+    M(COMMITS, commits)       \
+    M(GROUP, group)           \
+    M(MEMBER, member)         \
+    M(HISTORY, history)       \
+    M(WORKFLOW, workflow)     \
+    M(NUMBERING, numbering)   \
+    M(NUMBER_TAG, number_tag) \
+    M(RULE, rule)
 
 /* Tags of optional fields: u32 payload bytes of a MARK, a DELAYED, a LETTER. */
 enum { ALI_ITEM_EXT_BYTES = 1 };
+/* u64 version of the rules of permissions, of META; none: they have never changed. */
+enum { ALI_META_EXT_ACL_VERSION = 1 };
 
 /* Struct, decoder, and an encoder that appends {u32 length, u8 part, body} to a buffer. `ext` are
  * the optional fields behind the others, as in records. */

@@ -281,7 +281,7 @@ static void for_letters(struct al_node *node, struct ali_conn *conn,
         ali_send_done(node, conn, m->request, r, r == 0);
         return;
     }
-    r = ali_agent_get(node, conn, m->agent, false, &agent);
+    r = ali_agent_manage(node, conn, m->agent, &agent);
     if (r == 0) {
         struct ali_agent *owner = ali_agent_at(node, agent);
 

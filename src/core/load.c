@@ -7,10 +7,14 @@
 
 static int load_meta(struct al_node *node, const struct ali_item_meta *item)
 {
+    struct al_str version;
+
     if (node->d.lsn || node->agents.count || item->lsn > ALI_NUMBER_MAX / 2)
         return -AL_E_DAMAGED;
     node->d.lsn = item->lsn;
     node->d.epoch = item->epoch;
+    if (al_ext_find(item->ext, ALI_META_EXT_ACL_VERSION, &version) && version.n == 8)
+        node->acl.version = al_get64(version.p);
     /* The counters are set when all is loaded: the items come in through apply, which checks. */
     node->v.meta_agent = item->next_agent;
     node->v.meta_stream = item->next_stream;
@@ -471,6 +475,11 @@ static int load_numbering(struct al_node *node, const struct ali_item_numbering 
 static int load_number_tag(struct al_node *node, const struct ali_item_number_tag *item)
 {
     return ali_number_tag_load(node, item);
+}
+
+static int load_rule(struct al_node *node, const struct ali_item_rule *item)
+{
+    return ali_rule_load(node, item);
 }
 
 static int load_item(struct al_node *node, unsigned part, struct al_str body)

@@ -81,6 +81,7 @@ static void init_tables(struct al_node *node)
     al_pool_init(&node->kinds, alloc, sizeof(struct ali_kind), 6);
     al_pool_init(&node->gaps, alloc, sizeof(struct ali_gap), 6);
     ali_lanes_init(node);
+    ali_acl_init(node);
     al_pool_init(&node->groups, alloc, sizeof(struct ali_group), 6);
     al_pool_init(&node->members, alloc, sizeof(struct ali_member), 6);
     al_pool_init(&node->histories, alloc, sizeof(struct ali_history), 6);
@@ -220,6 +221,7 @@ void al_node_free(struct al_node *node)
     al_pool_deinit(&node->commits);
     al_pool_deinit(&node->histories);
     ali_workflows_deinit(node);
+    ali_acl_deinit(node);
     al_buf_deinit(&node->v.prepared_kept);
     al_buf_deinit(&node->v.keep);
     al_index_deinit(&node->value_keys);

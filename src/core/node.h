@@ -60,6 +60,7 @@ struct al_node_config {
     struct al_alloc alloc;
     uint8_t hash_seed[16]; /* of the hash tables: random per start, does not influence effects */
     uint64_t random_seed;  /* of jitter */
+    uint32_t admin_uid;    /* may change the permissions, as root may; 0: only root */
     struct al_str name;    /* shown to clients; must stay valid */
     uint32_t payload_max;
     uint32_t records_max; /* finished delivery records and recent message ids kept */

@@ -37,12 +37,12 @@ static void add_receipt(struct al_node *node, struct ali_conn *conn,
 }
 
 /* What was wrong, in more words where the error alone does not say it. */
-static struct al_str detail_of(const struct ali_channel *channel, const struct al_msg_publish *m,
-                               int error)
+static struct al_str detail_of(struct al_node *node, const struct ali_channel *channel,
+                               const struct al_msg_publish *m, int error)
 {
     if (error == -AL_E_UNSUPPORTED && m->flags & AL_PUBLISH_OF_KIND && channel->gaps > AL_GAPS_WAIT)
         return al_str_c("the priority of its kind needs a channel whose gaps are waited for");
-    return al_str_c(al_error_text(error));
+    return ali_acl_error_text(node, error);
 }
 
 void ali_refuse(struct al_node *node, struct ali_conn *conn, const struct al_msg_publish *m,
@@ -52,7 +52,7 @@ void ali_refuse(struct al_node *node, struct ali_conn *conn, const struct al_msg
     struct al_msg_refused refused = {.channel = m->channel,
                                      .pseq = m->pseq,
                                      .code = (uint16_t)-error,
-                                     .detail = detail_of(channel, m, error)};
+                                     .detail = detail_of(node, channel, m, error)};
 
     node->v.counters.refused++;
     ali_health_refused(node, error);
@@ -180,6 +180,19 @@ static int check_room(const struct al_node *node, const struct ali_stream *strea
     return 0;
 }
 
+/* Whether the channel's sender may send this kind. What was allowed the last time is allowed again
+ * as long as the rules are the same and the kind is, so that a stream of messages asks once. */
+static int check_rights(struct al_node *node, struct ali_channel *channel, struct al_str kind)
+{
+    const struct ali_stream *stream = ali_stream_at(node, channel->stream);
+
+    if (channel->acl_generation == ali_acl_generation(node) && channel->kind_size == kind.n &&
+        memcmp(channel->kind_name, kind.p, kind.n) == 0)
+        return 0;
+    channel->acl_generation = 0;
+    return ali_acl_check(node, stream->d.from, stream->d.to, ALI_ACL_SEND, kind);
+}
+
 /* Expired ones go; a full store refuses. */
 int ali_keys_room(const struct al_node *node, ali_ref from_ref, uint32_t more, uint32_t *ret_evict)
 {
@@ -222,6 +235,7 @@ static void find_kind(struct al_node *node, struct ali_channel *channel, struct 
 static void note_kind(struct al_node *node, struct ali_channel *channel, struct al_str kind)
 {
     find_kind(node, channel, kind);
+    channel->acl_generation = node->acl.generation; /* it was allowed: check_rights */
     if (channel->kind != UINT16_MAX)
         node->v.metrics[channel->kind].sent++;
 }
@@ -288,8 +302,10 @@ static int admit(struct al_node *node, struct ali_channel *channel, const struct
         .due_ms = scheduled ? m->due_ms : 0,
         .envelope = m->envelope};
     uint64_t workflow = 0;
-    int r = check_room(node, stream, m);
+    int r = check_rights(node, channel, envelope->kind);
 
+    if (r == 0)
+        r = check_room(node, stream, m);
     if (r == 0 && m->flags & AL_PUBLISH_OF_KIND && channel->gaps > AL_GAPS_WAIT)
         r = -AL_E_UNSUPPORTED; /* whom would be told what is missing? */
     if (r == 0 && is_to_group(node, stream)) {
@@ -432,12 +448,14 @@ int ali_publish_one(struct al_node *node, struct ali_conn *conn, const struct al
     return r > 0;
 }
 
-static void publish_volatile(struct al_node *node, const struct ali_channel *channel,
+static void publish_volatile(struct al_node *node, struct ali_channel *channel,
                              const struct al_msg_publish *m, const struct al_msg_envelope *envelope)
 {
     ali_ref stream = channel->stream;
     int r = ali_check_envelope(node, envelope);
 
+    if (r == 0)
+        r = check_rights(node, channel, envelope->kind);
     if (r == 0 && m->flags & AL_PUBLISH_OF_KIND && !is_to_group(node, ali_stream_at(node, stream)))
         r = ali_stream_of_kind(node, channel->stream, ali_terms_of(node, envelope->kind).priority,
                                &stream);
@@ -527,6 +545,10 @@ int ali_send_part_check(struct al_node *node, struct ali_conn *conn, ali_ref fro
     if (r < 0)
         return r;
     to = ali_agent_at(node, ali_stream_at(node, part->stream)->d.to);
+    r = ali_acl_check(node, from_ref, ali_stream_at(node, part->stream)->d.to, ALI_ACL_SEND,
+                      part->envelope.kind);
+    if (r < 0)
+        return r;
     r = find_earlier(node, ali_stream_at(node, part->stream), &part->envelope, &receipt, &key);
     part->duplicate = r == 1;
     part->receipt_stream = receipt.stream;

@@ -401,7 +401,10 @@ static void send_status(struct al_node *node, const struct ali_conn *conn,
     const uint64_t commits[] = {c->commits, c->commits_repeated, c->commits_refused};
     const uint64_t flows[] = {node->flows.list.count, node->flows.numbered, node->flows.forgotten};
     const uint64_t gaps[] = {c->asked_again};
-    uint8_t ext[6 * 4 + 8 * (2 + 1 + 3 + 3 + 1 + 3)], *at = ext;
+    const struct ali_acl *acl = &node->acl;
+    const uint64_t rules[] = {acl->rules.count, acl->version,   acl->denied[0],     acl->denied[1],
+                              acl->denied[2],   acl->denied[3], acl->denied_deliver};
+    uint8_t ext[7 * 4 + 8 * (2 + 1 + 3 + 3 + 1 + 3 + 7)], *at = ext;
 
     at = put_figures(at, AL_STATUS_EXT_REPLAY, replay, 2);
     at = put_figures(at, AL_STATUS_EXT_DEAD_BYTES, dead, 1);
@@ -409,6 +412,7 @@ static void send_status(struct al_node *node, const struct ali_conn *conn,
     at = put_figures(at, AL_STATUS_EXT_COMMITS, commits, 3);
     at = put_figures(at, AL_STATUS_EXT_GAPS, gaps, 1);
     at = put_figures(at, AL_STATUS_EXT_WORKFLOWS, flows, 3);
+    at = put_figures(at, AL_STATUS_EXT_ACL, rules, 7);
     ALI_SEND_EXT(node, conn->number, status, status, al_str_of(ext, (size_t)(at - ext)));
 }
 

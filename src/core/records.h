@@ -123,6 +123,26 @@
     STR(title, "readable name")
 #define AL_FIELDS_REC_KIND_REMOVE(U8, U16, U32, U64, ID, STR, BYTES) STR(kind, "the kind")
 
+#define AL_FIELDS_REC_RULE_SET(U8, U16, U32, U64, ID, STR, BYTES)          \
+    U64(rule, "its number: the version of the rules that it makes")        \
+    U64(parent, "rule by whose right it was passed on, 0: none")           \
+    U64(wall_ms, "when it was made")                                       \
+    U64(expire_ms, "wall clock, 0: for ever")                              \
+    U32(uid, "user who made it")                                           \
+    U8(effect, "1 allow, 2 deny, 3 the subject is a member of the target") \
+    U8(actions, "1 send, 2 join, 4 read, 8 administer, added up")          \
+    U8(hops, "how often the right may be passed on, one after the other")  \
+    STR(subject, "who, in full")                                           \
+    STR(target, "to whom, in full")                                        \
+    STR(kind, "kinds of messages; empty: all")                             \
+    STR(by, "agent that made it; empty: the node's administrator")
+#define AL_FIELDS_REC_RULE_REMOVE(U8, U16, U32, U64, ID, STR, BYTES)    \
+    U64(version, "of the rules, from here on")                          \
+    U64(rule, "the rule; what was passed on by its right goes with it") \
+    U64(wall_ms, "wall clock")                                          \
+    U32(uid, "user who removed it")                                     \
+    STR(by, "agent that removed it; empty: the node's administrator")
+
 #define AL_FIELDS_REC_CANCEL(U8, U16, U32, U64, ID, STR, BYTES)                       \
     U32(stream, "the stream")                                                         \
     U64(seq, "the message that its sender takes back")                                \
@@ -221,6 +241,8 @@
     M(CANCEL, cancel, 34, "a message was taken back by its sender")       \
     M(KIND_SET, kind_set, 28, "a kind was registered")                    \
     M(KIND_REMOVE, kind_remove, 29, "the registration of a kind is gone") \
+    M(RULE_SET, rule_set, 48, "a rule of the permissions exists")         \
+    M(RULE_REMOVE, rule_remove, 49, "a rule is gone")                     \
     M(SCHEDULE_SET, schedule_set, 35, "a schedule exists")                \
     M(SCHEDULE_REMOVE, schedule_remove, 36, "a schedule is gone")         \
     M(COMMIT, commit, 16, "the next records count only together")         \

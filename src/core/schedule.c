@@ -111,6 +111,8 @@ static int fire(struct al_node *node, ali_ref ref)
     if (r == 0)
         r = make_envelope(node, schedule, &envelope);
     if (r == 0)
+        r = ali_acl_check(node, stream->d.from, stream->d.to, ALI_ACL_SEND, envelope.kind);
+    if (r == 0)
         r = find_place(node, schedule, envelope.kind, &stream_ref);
     if (r < 0)
         return r;
@@ -213,6 +215,15 @@ static int get_stream(struct al_node *node, const struct ali_conn *conn,
     return ali_stream_open(node, from, to, priority, m->label, ret_stream);
 }
 
+static int check_rights(struct al_node *node, const struct ali_stream *stream,
+                        const struct al_msg_schedule_set *m)
+{
+    struct al_msg_envelope envelope = {0};
+
+    (void)al_decode_envelope(m->envelope, &envelope);
+    return ali_acl_check(node, stream->d.from, stream->d.to, ALI_ACL_SEND, envelope.kind);
+}
+
 /* 0 if the connection's user may change the schedule. */
 static int check_owner(const struct al_node *node, const struct ali_conn *conn, ali_ref ref)
 {
@@ -247,6 +258,8 @@ int ali_handle_schedule_set(struct al_node *node, struct ali_conn *conn,
         r = -AL_E_DISK_FULL;
     if (r == 0)
         r = get_stream(node, conn, m, &stream);
+    if (r == 0)
+        r = check_rights(node, ali_stream_at(node, stream), m);
     if (r == 0) {
         record.stream = ali_stream_at(node, stream)->d.id;
         record.ext =

@@ -17,6 +17,7 @@
  *   history   of a stream: messages that have ended well and are kept for replay
  *   member    of a group; its stream is the one from the group to it
  *   workflow, numbering, number tag   numbers of messages with a workflow id: workflow.h
+ *   rule      of the permissions: acl.h
  *   ids, ended, keys   rings: recent message ids, finished deliveries, idempotency keys
  *
  * Objects live in pools; an object is named by its reference (4 bytes), which never leaves the
@@ -32,6 +33,7 @@
 #include "base/recent.h"
 #include "base/text.h"
 #include "base/wheel.h"
+#include "core/acl.h"
 #include "core/health.h"
 #include "core/node.h"
 #include "core/object.h"
@@ -461,7 +463,8 @@ struct ali_channel {
     ali_ref stream, track, producer;
     uint64_t next_pseq;
     uint64_t producer_id;
-    uint16_t kind; /* metrics row of the last message */
+    uint32_t acl_generation; /* the last message was allowed by these rules, 0 */
+    uint16_t kind;           /* metrics row of the last message */
     uint8_t kind_size;
     char kind_name[AL_KIND_MAX];
 };
@@ -598,6 +601,7 @@ enum ali_part {
     ALI_PART_WORKFLOW,
     ALI_PART_NUMBERING,
     ALI_PART_NUMBER_TAG,
+    ALI_PART_RULE,
     ALI_PART_COUNT
 };
 struct ali_kept_key {
@@ -646,6 +650,7 @@ struct al_node {
     struct al_pool agents, streams, producers, tracks, marks, delayed, letters, kinds, schedules,
         values, commits, groups, members, histories;
     struct ali_workflows flows;
+    struct ali_acl acl;
     struct al_pool gaps;  /* volatile */
     struct al_pool lanes; /* of unordered streams; what is durable of them is in the streams */
     struct al_index agent_names, agent_ids, stream_ids, stream_keys, producer_ids, track_keys,

@@ -130,8 +130,12 @@ static int prepare(struct al_runner *runner, const struct al_runner_config *conf
         snprintf(report->detail, sizeof report->detail, "%s", strerror(errno));
     if (rc == 0)
         rc = ali_ports_bind(runner, config->unix_paths, report->detail, sizeof report->detail);
-    if (rc == 0)
-        rc = al_node_new(&config->node, &runner->node);
+    if (rc == 0) {
+        struct al_node_config node = config->node;
+
+        node.admin_uid = runner->own_uid;
+        rc = al_node_new(&node, &runner->node);
+    }
     return rc;
 }
 

@@ -7,6 +7,7 @@
 #define AL_WIRE_MESSAGES_H
 
 #include "wire/fields.h"
+#include "wire/messages_acl.h"
 #include "wire/messages_history.h"
 #include "wire/messages_workflow.h"
 #include "wire/values.h"
@@ -710,7 +711,13 @@
     M(WORKFLOW_GET, workflow_get, 0x8c, C, "asks what has become of a workflow's numbers")     \
     M(WORKFLOW_LIST, workflow_list, 0x8d, C, "lists workflows")                                \
     M(WORKFLOW_ROW, workflow_row, 0x8e, N, "a workflow")                                       \
-    M(WORKFLOW_RANGE, workflow_range, 0x8f, N, "numbers that are not processed")
+    M(WORKFLOW_RANGE, workflow_range, 0x8f, N, "numbers that are not processed")               \
+    M(ACL_SET, acl_set, 0xa0, C, "makes a rule of the permissions")                            \
+    M(ACL_REMOVE, acl_remove, 0xa1, C, "removes a rule")                                       \
+    M(ACL_LIST, acl_list, 0xa2, C, "lists the rules")                                          \
+    M(ACL_ROW, acl_row, 0xa3, N, "a rule")                                                     \
+    M(ACL_TEST, acl_test, 0xa4, C, "asks what the rules say")                                  \
+    M(ACL_VERDICT, acl_verdict, 0xa5, N, "answer")
 
 /* Bodies that stand inside others. */
 #define AL_INNER(M)                                            \

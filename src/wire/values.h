@@ -52,12 +52,15 @@ enum {
 enum { AL_KV_SET = 1, AL_KV_DELETE = 2 };
 /* Tags of the optional fields behind STATUS. */
 enum {
-    AL_STATUS_EXT_REPLAY = 1,      /* u64 messages kept for replay, u64 replayed since the start */
-    AL_STATUS_EXT_DEAD_BYTES = 2,  /* u64 payload bytes of all dead letters */
-    AL_STATUS_EXT_PARTS = 3,       /* u64 parts of replies passed on, u64 dropped, u64 refused */
-    AL_STATUS_EXT_COMMITS = 4,     /* u64 commits applied, u64 repeated, u64 refused */
-    AL_STATUS_EXT_GAPS = 5,        /* u64 ranges that receivers missed and asked for */
-    AL_STATUS_EXT_WORKFLOWS = 0x40 /* u64 workflows; since the start u64 numbered, u64 forgotten */
+    AL_STATUS_EXT_REPLAY = 1,       /* u64 messages kept for replay, u64 replayed since the start */
+    AL_STATUS_EXT_DEAD_BYTES = 2,   /* u64 payload bytes of all dead letters */
+    AL_STATUS_EXT_PARTS = 3,        /* u64 parts of replies passed on, u64 dropped, u64 refused */
+    AL_STATUS_EXT_COMMITS = 4,      /* u64 commits applied, u64 repeated, u64 refused */
+    AL_STATUS_EXT_GAPS = 5,         /* u64 ranges that receivers missed and asked for */
+    AL_STATUS_EXT_WORKFLOWS = 0x40, /* u64 workflows; since the start u64 numbered, u64 forgotten */
+    /* u64 rules of the permissions, u64 their version; since the start refused: u64 sends, u64
+     * joins, u64 reads of a group, u64 changes of rules; u64 dead letters at delivery */
+    AL_STATUS_EXT_ACL = 0xa0
 };
 /* Tags of the optional fields behind AGENT_ROW. */
 enum { AL_AGENT_EXT_DEAD_BYTES = 1 /* u64 payload bytes of its dead letters */ };

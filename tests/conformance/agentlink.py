@@ -16,8 +16,7 @@ import struct
 import time
 import uuid
 
-MAGIC = 0x4B4E4C41
-VERSION = 1
+MAGIC, VERSION = 0x4B4E4C41, 1
 HEADER = struct.Struct("<IBBH")  # body length, type, flags, reserved
 
 # --- the tables ------------------------------------------------------------------------------
@@ -146,9 +145,17 @@ GROUP_ENTRY 0x79: u32 request, u64 seq, u8 what, u64 wall_ms, str author, bytes 
     bytes envelope
 WORKFLOW_GET 0x8c: u32 request, u32 limit, u64 first, str space, str workflow
 WORKFLOW_LIST 0x8d: u32 request, u32 limit, u64 after, str space
-WORKFLOW_ROW 0x8e: u32 request, u64 number, u64 allocated, u64 processed, u64 pending,
-    u64 failed, u64 dead, u64 expired, u64 cancelled, u64 used_ms, str space, str workflow
+WORKFLOW_ROW 0x8e: u32 request, u64 number, u64 allocated, u64 processed, u64 pending, u64 failed,
+    u64 dead, u64 expired, u64 cancelled, u64 used_ms, str space, str workflow
 WORKFLOW_RANGE 0x8f: u32 request, u64 first, u64 last, u8 state
+ACL_SET 0xa0: u32 request, u8 effect, u8 actions, u8 hops, u64 expire_ms,
+    str subject, str object, str kind, str by
+ACL_REMOVE 0xa1: u32 request, u64 rule, str by
+ACL_LIST 0xa2: u32 request, u64 after, u32 limit
+ACL_ROW 0xa3: u32 request, u64 rule, u8 effect, u8 actions, u8 hops, u8 state, u64 parent,
+    u64 wall_ms, u64 expire_ms, u32 uid, str subject, str object, str kind, str by
+ACL_TEST 0xa4: u32 request, u8 action, str subject, str object, str kind
+ACL_VERDICT 0xa5: u32 request, u8 allowed, u64 rule, u64 version
 ENVELOPE 0x00: id message_id, u64 timestamp_ms, str kind, str key, str content_type,
     bytes headers, bytes ext, bytes payload
 ATTEMPT 0x00: u16 attempt, u16 code, u64 at_ms, str reason
@@ -182,25 +189,20 @@ ERRORS = {
     30: "DAMAGED", 31: "LOCKED", 32: "FORMAT", 33: "DENIED", 34: "EXISTS", 35: "BUSY",
     36: "FENCED", 37: "LIMIT", 38: "UNKNOWN_OUTCOME", 39: "CANCELLED", 40: "UNSUPPORTED",
     41: "DEAD_LETTERED", 42: "ALREADY_ENDED", 43: "BAD_SCHEDULE", 44: "SCHEDULE_PAST",
-    45: "GAP_CLOSED", 46: "UNKNOWN_GROUP", 47: "NOT_MEMBER",
-    48: "NO_REPLY", 49: "NOT_RETAINED", 50: "NO_HISTORY", 51: "NO_QUORUM",
-    52: "AMBIGUOUS", 53: "WORKFLOW_FULL",
-    54: "SEAL_KEY",
+    45: "GAP_CLOSED", 46: "UNKNOWN_GROUP", 47: "NOT_MEMBER", 48: "NO_REPLY", 49: "NOT_RETAINED",
+    50: "NO_HISTORY", 51: "NO_QUORUM", 52: "AMBIGUOUS", 53: "WORKFLOW_FULL", 54: "SEAL_KEY",
 }
 RETRYABLE = {"NOMEM", "INBOX_FULL", "ALREADY_ATTACHED", "DEDUP_FULL", "DLQ_FULL", "DISK_FULL",
              "SEQUENCE_GAP", "STREAM_HELD", "UNREACHABLE", "TIMEOUT", "CLOSED", "BUSY", "LIMIT",
-             "UNKNOWN_OUTCOME", "NO_REPLY",
-             "NO_QUORUM", "WORKFLOW_FULL"}
+             "UNKNOWN_OUTCOME", "NO_REPLY", "NO_QUORUM", "WORKFLOW_FULL"}
 
 SUCCESS, PARTIAL, FAILED, SETTLE_NACK, SETTLE_EXTEND = 1, 2, 3, 4, 5
 (WAITING, LEASED, DELAYED, DELIVERED, PARTIALLY, FAILED_STATE, DEAD, EXPIRED,
  ENDED, CANCELLED) = range(1, 11)
 NOTIFY, VOLATILE = 1, 2
-TAKEOVER, NO_CREATE, SHARED = 1, 2, 4
-REDELIVERED, GAP_BEFORE, FOLLOWS = 1, 2, 4
+TAKEOVER, NO_CREATE, SHARED = REDELIVERED, GAP_BEFORE, FOLLOWS = 1, 2, 4
 GAPS_REFUSED, GAPS_WAIT, GAPS_SKIP, GAPS_FAIL = range(4)
-CUMULATIVE = 1
-KEEP_LEASES = 1
+CUMULATIVE = KEEP_LEASES = 1
 ZERO_ID = bytes(16)
 
 
@@ -477,13 +479,12 @@ class Connection:
         self.send(name, request=request, **values)
         rows = []
         while True:
-            name_in, frame = self.expect("DONE", "AGENT_ROW", "STREAM_ROW", "DLQ_ROW",
-                                         "METRICS_ROW", "KIND_ROW", "BREAKER_ROW",
-                                         "SCHEDULE_ROW", "KV_ROW", "FIGURES", "HEALTH_ROW",
-                                         "ALERT_ROW", "GROUP_ROW", "GROUP_MEMBER",
-                                         "GROUP_ENTRY", "WORKFLOW_ROW", "WORKFLOW_RANGE",
-                                         timeout=timeout,
-                                         where=lambda v: v["request"] == request)
+            name_in, frame = self.expect(
+                "DONE", "AGENT_ROW", "STREAM_ROW", "DLQ_ROW", "METRICS_ROW", "KIND_ROW",
+                "BREAKER_ROW", "SCHEDULE_ROW", "KV_ROW", "FIGURES", "HEALTH_ROW", "ALERT_ROW",
+                "GROUP_ROW", "GROUP_MEMBER", "GROUP_ENTRY", "WORKFLOW_ROW", "WORKFLOW_RANGE",
+                "ACL_ROW", "ACL_VERDICT", timeout=timeout,
+                where=lambda v: v["request"] == request)
             if name_in == "DONE":
                 if frame["code"]:
                     raise Refused(ERRORS[frame["code"]], frame["detail"], name)

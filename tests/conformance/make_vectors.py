@@ -25,7 +25,8 @@ FAMILIES = {"session": range(0x01, 0x10), "publish": range(0x10, 0x20),
             "reply": range(0x85, 0x8c),
             "gaps": range(0x68, 0x70),
             "group": range(0x70, 0x80),
-            "workflow": range(0x8c, 0x90)}
+            "workflow": range(0x8c, 0x90),
+            "acl": range(0xa0, 0xa8)}
 
 
 def counting(fields):

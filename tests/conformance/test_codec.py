@@ -45,7 +45,7 @@ def vectors(*names):
 
 
 @pytest.mark.parametrize("row", vectors("session", "publish", "deliver", "end", "query",
-                                        "once", "schedule", "group", "inner", "gaps", "reply", "workflow",
+                                        "once", "schedule", "group", "inner", "gaps", "reply", "workflow", "acl",
                                         "optional"))
 def test_vector(row):
     name, data = row["message"], bytes.fromhex(row["hex"])

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from node import ROOT, program
 
-GUIDES = ["dead-letters", "groups", "request-reply", "scheduling", "streams",
+GUIDES = ["dead-letters", "groups", "permissions", "request-reply", "scheduling", "streams",
           "workflow-sequences"]
 
 
