@@ -10,6 +10,8 @@
 #define EXT_VERSIONS 43 /* supported_versions, RFC 8446 */
 #define EXT_ALPN     16
 
+#define VERIFY_STRICT (SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT)
+
 /* ---- reasons ----------------------------------------------------------------------------------
  */
 
@@ -332,7 +334,8 @@ static const unsigned char *find_protocol(const unsigned char *list, unsigned n,
     return NULL;
 }
 
-/* Which protocol, and with it: whether a certificate is asked for. */
+/* Which protocol, and with it: whether a certificate is asked for. After a retry it is asked again,
+ * and the second hello counts: whatever the first one brought about is taken back. */
 static int on_alpn(SSL *ssl, const unsigned char **ret_name, unsigned char *ret_size,
                    const unsigned char *list, unsigned list_size, void *arg)
 {
@@ -342,6 +345,8 @@ static int on_alpn(SSL *ssl, const unsigned char **ret_name, unsigned char *ret_
 
     (void)arg;
     if (name) {
+        SSL_set_verify(ssl, VERIFY_STRICT, NULL);
+        tls->peer.is_join = false;
         *ret_size = sizeof ALI_ALPN_LINK - 1;
     } else {
         name = context->allows_join ? find_protocol(list, list_size, ALI_ALPN_JOIN) : NULL;
@@ -367,7 +372,7 @@ void ali_tls_verify_init(struct al_tls_context *context)
     SSL_CTX *ssl = context->ssl;
 
     /* The strict way is the default; only on_alpn makes an exception. */
-    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(ssl, VERIFY_STRICT, NULL);
     SSL_CTX_set_cert_verify_callback(ssl, verify, NULL);
     if (context->side == AL_TLS_SERVER) {
         SSL_CTX_set_client_hello_cb(ssl, on_hello, NULL);

@@ -257,6 +257,57 @@ static void strangers_are_told_why(void **state)
     }
 }
 
+static const char link_alpn[] = "\x0b" ALI_ALPN_LINK, join_alpn[] = "\x10" ALI_ALPN_JOIN;
+
+/* The server has asked for another hello: says something else in it. */
+static void on_message(int writes, int version, int type, const void *p, size_t n, SSL *ssl,
+                       void *arg)
+{
+    const char *alpn = arg;
+
+    (void)version;
+    if (!writes && type == SSL3_RT_HANDSHAKE && n > 0 &&
+        *(const uint8_t *)p == SSL3_MT_SERVER_HELLO)
+        assert_int_equal(
+            SSL_set_alpn_protos(ssl, (const unsigned char *)alpn, (unsigned)strlen(alpn)), 0);
+}
+
+/* First as a joiner, who needs no certificate, then for a link: who changes the protocol halfway
+ * gets the rules of the second one. */
+static void second_hello_counts(void **state)
+{
+    (void)state;
+    for (int to_join = 0; to_join < 2; to_join++) {
+        struct al_tls_config config = world_config(&node, &ca);
+        struct al_tls_context *context = NULL;
+        const char *second = to_join ? join_alpn : link_alpn;
+        struct al_stream stream;
+        struct stranger stranger;
+        int fds[2];
+
+        config.allows_join = true;
+        assert_int_equal(al_tls_context_new(&config, AL_TLS_SERVER, &context, NULL, 0), 0);
+        assert_int_equal(al_socket_pair(fds), 0);
+        assert_int_equal(al_tls_open(context, fds[0], &stream), 0);
+        al_tls_context_unref(context);
+        stranger = stranger_new(fds[1], TLS1_3_VERSION, to_join ? link_alpn : join_alpn);
+        /* Its guess is a group that the server does not take, so that it is asked again. */
+        assert_true(SSL_set1_groups_list(stranger.ssl, (char[]){"P-521:X25519"}) == 1);
+        SSL_set_msg_callback(stranger.ssl, on_message);
+        SSL_set_msg_callback_arg(stranger.ssl, (void *)(uintptr_t)second);
+        (void)stranger_run(&stranger, &stream);
+        if (to_join) {
+            assert_int_equal(al_tls_state(stream.tls), 1);
+            assert_true(al_tls_peer(stream.tls)->is_join);
+        } else {
+            assert_reason(&stream, AL_TLS_NO_CERTIFICATE);
+        }
+        al_stream_close(&stream);
+        stranger_free(&stranger);
+        close(fds[1]);
+    }
+}
+
 /* Neither session nor ticket: each link begins with certificates. */
 static void nothing_can_be_resumed(void **state)
 {
@@ -534,6 +585,7 @@ int main(void)
         cmocka_unit_test(endless_hello_is_cut_off),
         cmocka_unit_test(closed_early),
         cmocka_unit_test(strangers_are_told_why),
+        cmocka_unit_test(second_hello_counts),
         cmocka_unit_test(nothing_can_be_resumed),
         cmocka_unit_test(altered_handshakes_fail),
         cmocka_unit_test(altered_records_deliver_nothing),
