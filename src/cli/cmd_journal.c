@@ -1,5 +1,6 @@
-/* cmd_journal.c - agentlink journal verify: checks a data directory without a node. */
+/* cmd_journal.c - agentlink journal verify, rekey: a data directory without a node. */
 #include "cli/node.h"
+#include "os/entropy.h"
 #include "os/file_disk.h"
 #include "os/key_file.h"
 #include "store/store.h"
@@ -189,7 +190,118 @@ static int run_verify(struct ali_cli *cli, const void *values, char **args)
     return code;
 }
 
+/* ---- rekey ------------------------------------------------------------------------------- */
+
+struct rekey_values {
+    const char *key_file, *new_key_file;
+};
+
+static const struct ali_option rekey_options[] = {
+    {"new-key-file", 0, "FILE", ALI_TEXT, offsetof(struct rekey_values, new_key_file),
+     .required = true, .help = "the master key that is to open the directory from now on"},
+    {"key-file", 0, "FILE", ALI_TEXT, offsetof(struct rekey_values, key_file),
+     .help = "the one that does so far, where it is not DIR/master.key"},
+    {.name = NULL},
+};
+
+/* One of the two passes; the sum of the changed files is added. */
+static int rekey_pass(struct ali_cli *cli, struct al_disk *disk, struct al_store_rekey *how,
+                      uint64_t *files)
+{
+    const struct al_alloc alloc = {.realloc_fn = heap};
+    struct al_store_report report;
+    int r = al_entropy_fill(how->seed, sizeof how->seed);
+
+    if (r == 0)
+        r = al_store_rekey(&alloc, disk, how, &report, files);
+    if (r)
+        ali_say(cli, "%s%s%s", al_error_text(r), *report.detail ? ": " : "",
+                ali_safe_c(report.detail));
+    return r;
+}
+
+/* The new key beside the old one everywhere, the new key in its place, the old one nowhere. */
+static int rekey_disk(struct ali_cli *cli, struct al_disk *disk, struct al_store_rekey *how,
+                      const char *own_path)
+{
+    uint64_t added = 0, cleared = 0;
+    int r = disk->ops->lock(disk);
+
+    if (r) {
+        ali_say(cli, "a node uses this directory; stop it first");
+        return ALI_EXIT_REFUSED;
+    }
+    r = rekey_pass(cli, disk, how, &added);
+    if (r)
+        return ali_exit_of(r);
+    if (own_path && al_key_replace(own_path, how->new_key)) {
+        ali_say(cli, "%s: %s; nothing is lost: both keys open the directory", ali_safe_c(own_path),
+                strerror(errno));
+        return ALI_EXIT_REFUSED;
+    }
+    how->is_end = true;
+    r = rekey_pass(cli, disk, how, &cleared);
+    if (r)
+        return ali_exit_of(r);
+    if (cli->json) {
+        json_t *object = json_object();
+
+        json_object_set_new(object, "ok", json_true());
+        json_object_set_new(object, "files", ali_json_count(added > cleared ? added : cleared));
+        ali_json_print(cli, object);
+    } else {
+        printf("the new key opens every file now, and the old one none (%llu changed)%s\n",
+               (unsigned long long)(added > cleared ? added : cleared),
+               own_path ? "" : "; the node needs the new key from its next start on");
+    }
+    return 0;
+}
+
+static int run_rekey(struct ali_cli *cli, const void *values, char **args)
+{
+    const struct rekey_values *given = values;
+    const struct al_key_source old_source = {.file = given->key_file};
+    const struct al_key_source new_source = {.file = given->new_key_file};
+    struct al_store_rekey how = {.is_end = false};
+    char path[4096], why[4608];
+    struct al_disk *disk;
+    int r, code;
+
+    if (!al_key_default_path(args[0], path, sizeof path) ||
+        al_key_read(&old_source, args[0], how.old_key, why, sizeof why) ||
+        al_key_read(&new_source, args[0], how.new_key, why, sizeof why)) {
+        ali_say(cli, "%s", ali_safe_c(why));
+        return ALI_EXIT_REFUSED;
+    }
+    errno = 0;
+    r = al_file_disk_open(args[0], false, &disk);
+    if (r) {
+        ali_say(cli, "%s: %s", ali_safe_c(args[0]), errno ? strerror(errno) : al_error_text(r));
+        return ALI_EXIT_REFUSED;
+    }
+    code = rekey_disk(cli, disk, &how, given->key_file ? NULL : path);
+    disk->ops->close_disk(disk);
+    al_seal_wipe(&how, sizeof how);
+    return code;
+}
+
 const struct ali_command ali_cmd_journal[] = {
+    {
+        .group = "journal",
+        .name = "rekey",
+        .summary = "change the master key of a node's data directory",
+        .options = rekey_options,
+        .values_size = sizeof(struct rekey_values),
+        .args = "DIR",
+        .args_min = 1,
+        .args_max = 1,
+        .complete = ALI_DIRS,
+        .doc = "The node must be stopped. Only the header of each file is written, not its data.\n"
+               "Where the key is DIR/master.key, the new one takes its place; otherwise give the\n"
+               "old one with --key-file, and the new one to the node. After a crash, run it again.",
+        .examples = "agentlink journal rekey --new-key-file new.key ~/.local/share/agentlink",
+        .run = run_rekey,
+    },
     {
         .group = "journal",
         .name = "verify",

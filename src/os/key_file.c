@@ -153,14 +153,11 @@ bool al_key_default_path(const char *dir, char *ret_path, size_t size)
 
 /* ---- making ------------------------------------------------------------------------------ */
 
-static int write_key(const char *path)
+static int write_key(const char *path, const uint8_t key[AL_KEY_BYTES])
 {
-    uint8_t key[AL_KEY_BYTES];
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool good = fd >= 0 && al_entropy_fill(key, sizeof key) == 0 &&
-                write(fd, key, sizeof key) == (ssize_t)sizeof key && fsync(fd) == 0;
+    bool good = fd >= 0 && write(fd, key, AL_KEY_BYTES) == (ssize_t)AL_KEY_BYTES && fsync(fd) == 0;
 
-    explicit_bzero(key, sizeof key);
     if (fd >= 0)
         close(fd);
     return good ? 0 : -1;
@@ -187,24 +184,43 @@ static int sync_parent(const char *path)
     return r;
 }
 
-int al_key_make(const char *path)
+/* A key is complete before it has its name: a crash or a second process never leaves half of one.
+ */
+static int put(const char *path, const uint8_t key[AL_KEY_BYTES], bool replaces)
 {
     char temporary[PATH_MAX];
     int saved, r = -1;
 
-    /* Complete before it has its name: a crash or a second process never leaves half a key. */
     if ((size_t)snprintf(temporary, sizeof temporary, "%s.%ld", path, (long)getpid()) >=
         sizeof temporary) {
         errno = ENAMETOOLONG;
         return -AL_E_IO;
     }
     (void)unlink(temporary);
-    if (write_key(temporary) == 0)
-        r = link(temporary, path) == 0 || errno == EEXIST ? sync_parent(path) : -1;
+    if (write_key(temporary, key) == 0)
+        r = replaces ? rename(temporary, path) : link(temporary, path);
+    if (r == 0 || (!replaces && errno == EEXIST))
+        r = sync_parent(path);
     saved = errno;
     (void)unlink(temporary);
     errno = saved;
     return r ? -AL_E_IO : 0;
+}
+
+int al_key_make(const char *path)
+{
+    uint8_t key[AL_KEY_BYTES];
+    int r = al_entropy_fill(key, sizeof key);
+
+    if (r == 0)
+        r = put(path, key, false);
+    explicit_bzero(key, sizeof key);
+    return r;
+}
+
+int al_key_replace(const char *path, const uint8_t key[AL_KEY_BYTES])
+{
+    return put(path, key, true);
 }
 
 /* ---- commands ---------------------------------------------------------------------------- */

@@ -29,6 +29,9 @@ int al_key_read(const struct al_key_source *source, const char *dir, uint8_t ret
 /* Makes a key in a file that must not exist, mode 0600, durable before it returns. When somebody
  * else makes one at the same time, theirs counts: read it afterwards. 0 or -AL_E_IO (errno). */
 int al_key_make(const char *path);
+/* Puts a key into a file, in place of what is there: a crash leaves one or the other. Mode 0600.
+ * 0 or -AL_E_IO (errno). */
+int al_key_replace(const char *path, const uint8_t key[AL_KEY_BYTES]);
 /* The path of the default place; false: too long. */
 bool al_key_default_path(const char *dir, char *ret_path, size_t size);
 

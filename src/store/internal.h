@@ -296,7 +296,12 @@ static inline const struct al_seal *ali_seal_of(const struct ali_segment *segmen
 {
     return segment->is_sealed && segment->has_keys ? &segment->seal : NULL;
 }
-/* Appends " under the key <id>" to a text: the key that opens a file. */
+/* Rewrapping, see rekey.c. Both change only the block: 1: it is another one now, 0: it is as
+ * wanted, -AL_E_SEAL_KEY: no slot is of one of the keys, -AL_E_DAMAGED. */
+int ali_sealed_add(const uint8_t *old_key, const uint8_t *new_key,
+                   const uint8_t nonce[AL_SEAL_NONCE], uint8_t *block);
+int ali_sealed_keep(const uint8_t *key, uint8_t *block);
+/* Appends "sealed under the key <id>" to a text: the key that opens a file. */
 void ali_sealed_say(char *text, size_t cap, const uint8_t *block);
 
 /* ---- reader.c ---- */

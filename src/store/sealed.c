@@ -142,6 +142,52 @@ int ali_sealed_open(const uint8_t *key, const uint8_t *block, struct al_seal *re
     return r == KEY_FAILED ? -AL_E_DAMAGED : r;
 }
 
+/* Where the slot of this master key stands; 2: nowhere. */
+static unsigned slot_of(const uint8_t *master, const uint8_t *block)
+{
+    uint8_t id[AL_SEAL_ID];
+    unsigned i = 0;
+
+    al_seal_key_id(master, id);
+    for (; i < 2; i++) {
+        const uint8_t *slot = block + ALI_SLOTS_AT + (size_t)i * ALI_SLOT_SIZE;
+
+        if (slot_is_whole(slot) && memcmp(slot + SLOT_ID, id, sizeof id) == 0)
+            break;
+    }
+    return i;
+}
+
+int ali_sealed_add(const uint8_t *old_key, const uint8_t *new_key,
+                   const uint8_t nonce[AL_SEAL_NONCE], uint8_t *block)
+{
+    uint8_t key[AL_SEAL_KEY];
+    unsigned old = slot_of(old_key, block);
+    int r;
+
+    if (slot_of(new_key, block) < 2)
+        return file_key(new_key, block, key) == 0 ? 0 : -AL_E_DAMAGED;
+    r = file_key(old_key, block, key);
+    if (r == 0)
+        slot_fill(block, 1 - old, new_key, nonce, key);
+    al_seal_wipe(key, sizeof key);
+    return r == 0 ? 1 : r == KEY_FAILED ? -AL_E_DAMAGED : r;
+}
+
+int ali_sealed_keep(const uint8_t *key, uint8_t *block)
+{
+    unsigned own = slot_of(key, block);
+    uint8_t *other = block + ALI_SLOTS_AT + (own ? 0 : ALI_SLOT_SIZE), secret[AL_SEAL_KEY];
+
+    if (own == 2 || file_key(key, block, secret) != 0)
+        return own == 2 ? -AL_E_SEAL_KEY : -AL_E_DAMAGED;
+    al_seal_wipe(secret, sizeof secret);
+    if (ali_is_zero(other, ALI_SLOT_SIZE))
+        return 0;
+    memset(other, 0, ALI_SLOT_SIZE);
+    return 1;
+}
+
 int ali_sealed_load(struct ali_reader *reader, struct ali_segment *segment)
 {
     struct ali_segment_header header;

@@ -163,6 +163,21 @@ int al_store_snapshot_commit(struct al_snapshot_writer *writer);
 /* worker: gives up; the writer is freed. */
 void al_store_snapshot_abort(struct al_snapshot_writer *writer);
 
+/* ---- another master key (agentlink journal rekey) ------------------------------------------ */
+
+struct al_store_rekey {
+    uint8_t old_key[AL_SEAL_KEY], new_key[AL_SEAL_KEY];
+    uint8_t seed[AL_SEAL_KEY]; /* random, another one each time */
+    bool is_end; /* false: the new key opens every file as well; true: it alone does */
+};
+/* Changes the header blocks of a directory that the caller has locked (disk->ops->lock), first
+ * without and then with is_end; in between the new key is put in its place. Can be repeated.
+ * *ret_files: changed. 0; -AL_E_SEAL_KEY: a file is sealed under neither key; -AL_E_DAMAGED,
+ * -AL_E_FORMAT (ret_report->detail names the file); -AL_E_IO, -AL_E_NOMEM. */
+int al_store_rekey(const struct al_alloc *alloc, struct al_disk *disk,
+                   const struct al_store_rekey *how, struct al_store_report *ret_report,
+                   uint64_t *ret_files);
+
 /* The name of the master key where it stands beside the data (os/key_file.h): no stranger. */
 #define AL_STORE_KEY_FILE "master.key"
 

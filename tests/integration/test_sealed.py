@@ -2,10 +2,11 @@
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 
-from node import NodeFailed
+from node import NodeFailed, program
 
 CANARY = b"a canary that nobody may see on the disk"
 OFF = json.dumps({"seal": {"enabled": False}})
@@ -125,6 +126,32 @@ def test_a_systemd_credential(make_node, make_pair, tmp_path, monkeypatch):
     node.stop()
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
     assert "there is no key" in refused(node)
+
+
+def test_another_master_key(make_node, make_pair, tmp_path):
+    node = fill(make_node, make_pair)
+    old = (node.data / "master.key").read_bytes()
+    new = tmp_path / "new.key"
+    new.write_text(os.urandom(32).hex())
+    new.chmod(0o600)
+
+    def rekey(*options):
+        return subprocess.run([program("agentlink"), "journal", "rekey", "--new-key-file", str(new),
+                               *options, str(node.data)], capture_output=True, text=True, check=False)
+
+    assert "a node uses this directory" in rekey().stderr
+    node.stop()
+    done = rekey()
+    assert done.returncode == 0 and "opens every file" in done.stdout, done.stderr
+    key = (node.data / "master.key").read_bytes()
+    assert key.hex() == new.read_text() and key != old
+    node.start()
+    assert len(waiting(node)) == 20
+    node.stop()
+    (node.data / "master.key").write_bytes(old)
+    assert "another one" in refused(node)
+    assert rekey().returncode == 0  # it can be repeated, whatever was interrupted
+    node.start()
 
 
 def test_an_unsealed_directory_goes_on_sealed(make_node, make_pair):

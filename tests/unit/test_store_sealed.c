@@ -273,6 +273,115 @@ static void sealed_and_unsealed_segments_live_together(void **state)
     fault_disk_free(fault);
 }
 
+/* ---- another master key ------------------------------------------------------------------ */
+
+static void set_keys(struct al_store_rekey *how, uint8_t old_key, uint8_t new_key, bool is_end)
+{
+    memset(how, 0, sizeof *how);
+    memset(how->old_key, old_key, AL_SEAL_KEY);
+    memset(how->new_key, new_key, AL_SEAL_KEY);
+    how->seed[0] = (uint8_t)(1 + is_end);
+    how->is_end = is_end;
+}
+
+static int rekey(struct fault_disk *fault, const struct al_store_rekey *how)
+{
+    struct al_store_report report;
+    struct al_test_alloc alloc;
+    struct al_disk *disk = fault_disk_attach(fault);
+    uint64_t files = 0;
+    int r;
+
+    al_test_alloc_init(&alloc);
+    r = al_store_rekey(&alloc.alloc, disk, how, &report, &files);
+    disk->ops->close_disk(disk);
+    assert_int_equal(alloc.live_bytes, 0);
+    return r < 0 ? r : (int)files;
+}
+
+static int open_with(const struct driver *driver, struct fault_disk *fault, uint8_t key)
+{
+    struct driver other = *driver;
+    int r;
+
+    driver_seal_with(&other, key);
+    r = driver_open(&other, fault_disk_attach(fault));
+    if (r == 0) {
+        assert_int_equal(other.lsn, 6);
+        assert_int_equal(driver_read(&other, 1, 6), 0);
+        driver_close(&other);
+    }
+    return r;
+}
+
+static void a_new_key_takes_the_place_of_the_old(void **state)
+{
+    struct driver driver;
+    struct fault_disk *fault = build(&driver, true);
+    struct al_store_rekey how;
+    uint8_t key[AL_SEAL_KEY];
+
+    (void)state;
+    set_keys(&how, 1, 2, true);
+    assert_int_equal(rekey(fault, &how), -AL_E_SEAL_KEY); /* not the end before the beginning */
+    set_keys(&how, 3, 2, false);
+    assert_int_equal(rekey(fault, &how), -AL_E_SEAL_KEY); /* neither */
+    set_keys(&how, 1, 2, false);
+    assert_int_equal(rekey(fault, &how), 2); /* a segment and a snapshot */
+    assert_int_equal(rekey(fault, &how), 0);
+    for (uint8_t k = 1; k <= 2; k++) {
+        struct fault_disk *copy = fault_disk_clone(fault);
+
+        memset(key, k, sizeof key);
+        assert_int_equal(verify(copy, key), 0);
+        assert_int_equal(open_with(&driver, copy, k), 0);
+        fault_disk_free(copy);
+    }
+    set_keys(&how, 1, 2, true);
+    assert_int_equal(rekey(fault, &how), 2);
+    assert_int_equal(rekey(fault, &how), 0);
+    assert_int_equal(open_with(&driver, fault, 1), -AL_E_SEAL_KEY);
+    assert_int_equal(verify(fault, key), 0);
+    assert_int_equal(open_with(&driver, fault, 2), 0);
+    fault_disk_free(fault);
+}
+
+/* The power goes at each call: before the key changes its place the old one opens everything,
+ * behind it the new one, and once more goes through. */
+static void rekeying_may_crash_anywhere(void **state)
+{
+    struct driver driver;
+    struct fault_disk *fault = build(&driver, true);
+
+    (void)state;
+    for (int is_end = 0; is_end < 2; is_end++) {
+        struct al_store_rekey how;
+        int r = -1;
+
+        set_keys(&how, 1, 2, is_end);
+        for (uint64_t call = 1; r < 0; call++) {
+            struct fault_disk *copy = fault_disk_clone(fault), *again;
+            struct al_test_random random = {call};
+
+            copy->count_mask = FAULT_CHANGES;
+            copy->calls = 0;
+            copy->fail_at = call;
+            copy->fail_error = -AL_E_IO;
+            r = rekey(copy, &how);
+            fault_disk_heal(copy);
+            fault_disk_cut(copy, &random, 128);
+            again = fault_disk_clone(copy);
+            assert_int_equal(open_with(&driver, copy, is_end ? 2 : 1), 0);
+            assert_true(rekey(again, &how) >= 0);
+            assert_int_equal(open_with(&driver, again, 2), 0);
+            fault_disk_free(copy);
+            fault_disk_free(again);
+        }
+        assert_true(rekey(fault, &how) > 0);
+    }
+    fault_disk_free(fault);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +391,8 @@ int main(void)
         cmocka_unit_test(what_is_not_sealed_can_be_read),
         cmocka_unit_test(without_the_key_it_does_not_open),
         cmocka_unit_test(sealed_and_unsealed_segments_live_together),
+        cmocka_unit_test(a_new_key_takes_the_place_of_the_old),
+        cmocka_unit_test(rekeying_may_crash_anywhere),
     };
 
     al_seal_start();
