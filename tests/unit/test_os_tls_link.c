@@ -260,16 +260,15 @@ static void strangers_are_told_why(void **state)
 static const char link_alpn[] = "\x0b" ALI_ALPN_LINK, join_alpn[] = "\x10" ALI_ALPN_JOIN;
 
 /* The server has asked for another hello: says something else in it. */
-static void on_message(int writes, int version, int type, const void *p, size_t n, SSL *ssl,
-                       void *arg)
+static void on_state(const SSL *ssl, int where, int value)
 {
-    const char *alpn = arg;
+    const char *alpn = SSL_get_app_data(ssl);
 
-    (void)version;
-    if (!writes && type == SSL3_RT_HANDSHAKE && n > 0 &&
-        *(const uint8_t *)p == SSL3_MT_SERVER_HELLO)
-        assert_int_equal(
-            SSL_set_alpn_protos(ssl, (const unsigned char *)alpn, (unsigned)strlen(alpn)), 0);
+    (void)where, (void)value;
+    if (SSL_get_state(ssl) == TLS_ST_CR_SRVR_HELLO)
+        assert_int_equal(SSL_set_alpn_protos((SSL *)(uintptr_t)ssl, (const unsigned char *)alpn,
+                                             (unsigned)strlen(alpn)),
+                         0);
 }
 
 /* First as a joiner, who needs no certificate, then for a link: who changes the protocol halfway
@@ -293,8 +292,8 @@ static void second_hello_counts(void **state)
         stranger = stranger_new(fds[1], TLS1_3_VERSION, to_join ? link_alpn : join_alpn);
         /* Its guess is a group that the server does not take, so that it is asked again. */
         assert_true(SSL_set1_groups_list(stranger.ssl, (char[]){"P-521:X25519"}) == 1);
-        SSL_set_msg_callback(stranger.ssl, on_message);
-        SSL_set_msg_callback_arg(stranger.ssl, (void *)(uintptr_t)second);
+        SSL_set_app_data(stranger.ssl, (void *)(uintptr_t)second);
+        SSL_set_info_callback(stranger.ssl, on_state);
         (void)stranger_run(&stranger, &stream);
         if (to_join) {
             assert_int_equal(al_tls_state(stream.tls), 1);
