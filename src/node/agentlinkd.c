@@ -10,6 +10,7 @@
 #include "os/entropy.h"
 #include "os/file_disk.h"
 #include "os/memory.h"
+#include "os/sandbox.h"
 #include "os/standard.h"
 
 #include <argp.h>
@@ -44,6 +45,7 @@ struct daemon {
     char name[AL_NAME_PART_MAX + 1];
     char default_data[PATH_MAX], default_listen[PATH_MAX];
     const char *paths[AL_CONFIG_LISTEN_MAX + 1]; /* socket paths */
+    unsigned sandbox;                            /* what is in force of it */
     struct al_runner *runner;
 };
 
@@ -310,6 +312,31 @@ static int fail_start(const struct daemon *daemon, int error, const char *detail
     return exit_code(error);
 }
 
+/* From here on files are written only below the data directory and those of the sockets. Before the
+ * journal is read: every thread is to have it, and what damaged data could do to a reader too. */
+static void enter_sandbox(struct daemon *daemon)
+{
+    char room[AL_CONFIG_LISTEN_MAX][PATH_MAX];
+    const char *dirs[1 + AL_CONFIG_LISTEN_MAX] = {daemon->data};
+    size_t count = 1;
+    struct al_log_fields fields;
+
+    for (size_t i = 0; daemon->paths[i]; i++) {
+        const char *slash = strrchr(daemon->paths[i], '/');
+        int n = slash ? (int)(slash - daemon->paths[i]) + 1 : 1;
+
+        snprintf(room[i], sizeof room[i], "%.*s", n, slash ? daemon->paths[i] : ".");
+        dirs[count++] = room[i];
+    }
+    daemon->sandbox = al_sandbox_enter(dirs, count);
+    al_log_fields_init(&fields);
+    al_log_put_text(&fields, "in_force", al_sandbox_text(daemon->sandbox));
+    al_logger_write(&daemon->logger,
+                    daemon->sandbox == (AL_SANDBOX_FILES | AL_SANDBOX_CALLS) ? AL_LOG_INFO
+                                                                             : AL_LOG_WARNING,
+                    "sandbox", fields.text);
+}
+
 static int start(struct daemon *daemon)
 {
     struct al_runner_config config = {
@@ -336,6 +363,7 @@ static int start(struct daemon *daemon)
         config.disk->ops->close_disk(config.disk);
         return fail_start(daemon, rc, where);
     }
+    enter_sandbox(daemon); /* behind the key, which a command may give */
     rc = al_runner_start(&config, &report, &daemon->runner);
     al_runner_unseal(&config);
     if (rc == -AL_E_SEAL_KEY) {
@@ -354,9 +382,10 @@ static void print_ready(const struct daemon *daemon)
     printf("ready");
     for (unsigned i = 0; daemon->paths[i]; i++)
         printf(" listen=unix:%s", daemon->paths[i]);
-    printf(" data=%s epoch=%llu pid=%ld\n",
+    printf(" data=%s epoch=%llu pid=%ld sandbox=%s\n",
            realpath(daemon->data, resolved) ? resolved : daemon->data,
-           (unsigned long long)al_runner_epoch(daemon->runner), (long)getpid());
+           (unsigned long long)al_runner_epoch(daemon->runner), (long)getpid(),
+           al_sandbox_text(daemon->sandbox));
     fflush(stdout);
 }
 
