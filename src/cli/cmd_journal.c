@@ -209,7 +209,7 @@ static int rekey_pass(struct ali_cli *cli, struct al_disk *disk, struct al_store
                       uint64_t *files)
 {
     const struct al_alloc alloc = {.realloc_fn = heap};
-    struct al_store_report report;
+    struct al_store_report report = {0};
     int r = al_entropy_fill(how->seed, sizeof how->seed);
 
     if (r == 0)

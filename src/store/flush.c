@@ -161,7 +161,7 @@ static int write_batch(struct al_store *store, struct al_batch *batch)
     const struct al_disk_ops *ops = store->disk->ops;
     struct ali_segment *segment = store->active;
     uint64_t padded = ali_round_up(batch->size);
-    struct al_str bytes;
+    struct al_str bytes = {0};
     int r;
 
     if (!segment || ((segment->used + padded > segment->bytes || is_outgrown(store, segment)) &&
