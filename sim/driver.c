@@ -123,6 +123,7 @@ static void do_persist(struct sim *sim, const struct al_effect *effect)
     if (effect->record_type == ALI_REC_COMMIT)
         d->commit_lsn = effect->lsn;
     sim_breaker_record(sim, effect->record_type, payload);
+    sim_acl_record(sim, effect->record_type, payload);
     sim_tap_record(sim, effect->record_type);
     sim_shadow_add(sim, effect);
     sim_letters_record(sim, effect->record_type, payload);
@@ -571,6 +572,7 @@ static void restart(struct sim *sim, uint32_t who, uint32_t generation)
     }
     sim->tally.reached[SIM_REACHED_COMMIT_TORN] += d->half_commit;
     sim_shadow_truncate(sim, d->report.last_lsn);
+    sim_acl_rebuild(sim);
     sim_letters_reset(sim);
     sim_lanes_reset(sim);
     sim_kinds_reset(sim);

@@ -347,6 +347,7 @@ static bool is_fine(unsigned code)
         AL_E_UNKNOWN_AGENT,
         AL_E_INBOX_FULL,
         AL_E_DLQ_FULL,
+        AL_E_DENIED,
         AL_E_POISONED}; /* the last words of a node whose disk has failed */
 
     for (unsigned i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)

@@ -227,6 +227,7 @@ static void teardown(struct sim *sim)
     sim_net_free(sim);
     sim_shadow_free(sim);
     sim_ledger_free(sim->ledger);
+    sim_acl_free(sim);
     sim_disk_free(sim->disk);
     free(sim->queue.heap);
     if (sim->alloc_bytes != 0 && !sim->failed)

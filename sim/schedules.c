@@ -150,7 +150,8 @@ static void ask_at_random(struct sim *sim, struct sim_client *client)
 static void set_done(struct sim *sim, uint32_t number, unsigned code)
 {
     static const unsigned fine[] = {AL_E_NOMEM,         AL_E_DISK_FULL,     AL_E_LIMIT,
-                                    AL_E_UNKNOWN_AGENT, AL_E_SCHEDULE_PAST, AL_E_IO};
+                                    AL_E_UNKNOWN_AGENT, AL_E_SCHEDULE_PAST, AL_E_IO,
+                                    AL_E_DENIED};
     struct sim_timer *timer = &sim->ledger->timers[number];
     bool is_fine = code == 0 || code == AL_E_EXISTS;
 

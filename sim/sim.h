@@ -69,6 +69,7 @@ struct sim_profile {
     uint32_t groups, groupers; /* groups, and clients that administer them */
     uint32_t schedulers;       /* clients that set schedules */
     uint32_t committers;       /* agents whose every effect is a commit: 0 or 1 */
+    bool rules;                /* the rules of the permissions change all the time */
     bool shared;               /* receivers share the inboxes */
     uint32_t historians; /* clients that have streams keep what ended, and replay it: 0 or 1 */
     /* the node */
@@ -227,6 +228,7 @@ struct sim_client {
 };
 
 struct sim_ledger;
+struct sim_acl;
 
 /* ---- the world --------------------------------------------------------------------------- */
 
@@ -257,6 +259,7 @@ struct sim {
     struct sim_client clients[SIM_CLIENTS];
     uint32_t client_count;
     struct sim_ledger *ledger;
+    struct sim_acl *acl;
     struct { /* the gap of each channel that the node has asked for last, and since when */
         uint32_t generation;
         uint64_t start, since_ns;
@@ -338,6 +341,15 @@ void sim_breaker_deliver(struct sim *sim, uint32_t agent);
 void sim_breaker_record(struct sim *sim, uint32_t type, struct al_str payload);
 /* After every step: none is open for too long. */
 void sim_breaker_check(struct sim *sim);
+
+/* acl_check.c: checks what the node does against the rules of the permissions. */
+void sim_acl_free(struct sim *sim);
+/* A record was handed out. */
+void sim_acl_record(struct sim *sim, uint32_t type, struct al_str payload);
+/* A crash has cut the journal: what is left says what the rules are. */
+void sim_acl_rebuild(struct sim *sim);
+/* A message is given out under a new lease. */
+void sim_acl_deliver(struct sim *sim, const struct al_msg_deliver *m);
 
 /* clients */
 void sim_client_init(struct sim *sim, uint32_t index, enum sim_role role);

@@ -508,6 +508,7 @@ static void down_deliver(struct sim *sim, uint32_t conn, const struct al_msg_del
         sim_fail(sim, "%u:%llu is given out anew while it is out", m->stream,
                  (unsigned long long)m->seq);
     sim_breaker_deliver(sim, stream->to);
+    sim_acl_deliver(sim, m);
     *slot = (struct sim_slot){.message = slot->message,
                               .flags = slot->flags,
                               .good = slot->good,

@@ -249,6 +249,7 @@ void sim_profile_draw(struct sim *sim)
         p->groupers = pick(sim, 0, 1, 2);
     }
     p->schedulers = sim->seed % 4 == 2;
+    p->rules = sim->seed % 8 == 2 || sim->seed % 8 == 7;
     /* A third of the journals is sealed (it costs the simulator a third of its speed): half of
      * these from the first start on, half after some starts without. */
     if (sim->seed % 3 == 1)

@@ -222,6 +222,8 @@ void ali_acl_deinit(struct al_node *node)
 
 bool ali_rule_is_live(const struct al_node *node, const struct ali_rule *rule)
 {
+    if (AL_PLANT(node, ACL_EXPIRED_HOLDS))
+        return true;
     return !rule->d.expire_ms || node->v.now.wall_ms < rule->d.expire_ms;
 }
 
@@ -297,6 +299,8 @@ static void add_roles(struct query *q)
         for (; ref != AL_REF_NONE; ref = ali_rule_at(&q->node->acl, ref)->v.next)
             if (ali_rule_is_live(q->node, ali_rule_at(&q->node->acl, ref)))
                 add_role(q, ali_rule_target(ali_rule_at(&q->node->acl, ref)));
+        if (AL_PLANT(q->node, ACL_ROLE_SHALLOW) && i >= 4)
+            return;
     }
 }
 
@@ -436,6 +440,8 @@ struct ali_verdict ali_acl_decide(struct al_node *node, const struct ali_acl_que
     if (q.overflow)
         return (struct ali_verdict){.allowed = false};
     scan(&q, 0, &found);
+    if (AL_PLANT(node, ACL_ALLOW_WINS) && found.allow)
+        return (struct ali_verdict){.allowed = true, .rule = found.allow};
     if (found.deny)
         return (struct ali_verdict){.rule = found.deny};
     while (!found.allow && found.passed) {

@@ -76,7 +76,8 @@ void ali_apply_rule_set(struct al_node *node, uint64_t lsn, const struct ali_rec
     (void)lsn;
     node->acl.version = r->rule;
     add(node, r);
-    ali_acl_changed(node);
+    if (!AL_PLANT(node, ACL_STALE))
+        ali_acl_changed(node);
 }
 
 /* ---- remove ------------------------------------------------------------------------------ */
@@ -121,7 +122,8 @@ void ali_apply_rule_remove(struct al_node *node, uint64_t lsn, const struct ali_
     drop(node, ref);
     for (unsigned hop = 0; hop <= AL_ACL_HOPS_MAX && drop_orphans(node); hop++)
         ;
-    ali_acl_changed(node);
+    if (!AL_PLANT(node, ACL_STALE))
+        ali_acl_changed(node);
 }
 
 /* ---- snapshots --------------------------------------------------------------------------- */

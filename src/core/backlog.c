@@ -163,7 +163,8 @@ static int refuse(struct al_node *node, ali_ref ref, const struct ali_parcel *pa
     struct ali_verdict verdict;
     int r;
 
-    if (from == AL_REF_NONE || (parcel->post && parcel->post->what != AL_GROUP_MESSAGE))
+    if (from == AL_REF_NONE || (parcel->post && parcel->post->what != AL_GROUP_MESSAGE) ||
+        AL_PLANT(node, ACL_WAITING_PASSES))
         return 0;
     verdict = ali_acl_verdict(node, from, to, ALI_ACL_SEND, envelope->kind);
     if (verdict.allowed)

@@ -72,6 +72,13 @@
     X(KIND_TRACK, "kind-track", "what has its kind's priority is numbered in another stream")      \
     X(KIND_STALE, "kind-stale", "a kind's priority applies as it was registered first")            \
     X(KIND_RECEIPT, "kind-receipt", "what is sent again is said to be in its channel's stream")    \
+    X(ACL_STALE, "acl-stale", "what was decided before the rules changed still holds")             \
+    X(ACL_UNCHECKED, "acl-unchecked", "a schedule fires whatever the rules say")                   \
+    X(ACL_ALLOW_WINS, "acl-allow-wins", "an allow counts before a deny")                           \
+    X(ACL_EXPIRED_HOLDS, "acl-expired-holds", "a rule holds after it has expired")                 \
+    X(ACL_ROLE_SHALLOW, "acl-role-shallow", "roles that a role has do not count")                  \
+    X(ACL_WAITING_PASSES, "acl-waiting-passes",                                                    \
+      "what was admitted is delivered though the rules forbid it now")                             \
     X(KEY_FORGOTTEN, "key-forgotten", "snapshots garble idempotency keys")
 
 /* Value of al_node_config.plant: one at a time. */
