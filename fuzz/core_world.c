@@ -124,6 +124,7 @@ static void close_conn(struct world *world, uint32_t conn);
 
 static void carry_out(struct world *world)
 {
+    static const uint8_t issued[] = {1, 0, 0, 0, 'C', 'A'};
     /* A step may follow from an effect (CLOSED), so the list is taken over first. */
     struct al_effects effects = world->effects;
 
@@ -146,6 +147,14 @@ static void carry_out(struct world *world)
             break;
         case AL_EFFECT_READ:
             queue_read(world, effect, data);
+            break;
+        case AL_EFFECT_ISSUE:
+            assert(effect->conn < WORLD_CONNS && effect->record_type < effect->size);
+            if (world->open[effect->conn])
+                world_step(world, (struct al_event){.type = AL_EVENT_ISSUED,
+                                                    .conn = effect->conn,
+                                                    .serial = effect->lsn,
+                                                    .data = al_str_of(issued, sizeof issued)});
             break;
         case AL_EFFECT_NOTICE:
             assert(*al_node_notice_name(effect->record_type) && effect->conn <= effect->size);

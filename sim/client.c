@@ -12,6 +12,8 @@ static const struct sim_role_ops *ops_of(const struct sim_client *client)
         return &sim_consumer_ops;
     case SIM_TOOL:
         return &sim_tool_ops;
+    case SIM_ENROLLER:
+        return &sim_enroller_ops;
     case SIM_GROUPER:
         return &sim_grouper_ops;
     case SIM_SCHEDULER:
@@ -83,7 +85,8 @@ static void connect_client(struct sim *sim, struct sim_client *client)
     al_buf_clear(&client->in);
     SIM_PUT(sim, client, hello, &hello);
     sim_client_wake(sim, client, sim_delay(sim, 5000));
-    if (sim_chance(sim, 300)) /* a client need not wait for WELCOME */
+    if (client->role != SIM_ENROLLER &&
+        sim_chance(sim, 300)) /* a client need not wait for WELCOME */
         ops_of(client)->ready(sim, client);
 }
 

@@ -47,6 +47,7 @@ void sim_driver_config(struct sim *sim, struct al_node_config *ret_config)
     memcpy(ret_config->hash_seed, seed, sizeof(seed));
     ret_config->random_seed = sim_rand_next(&sim->rand);
     ret_config->name = al_str_c("sim");
+    ret_config->network = al_str_c("sim.net");
     ret_config->payload_max = 65536;
     ret_config->records_max = p->records_max;
     ret_config->records_ttl_ms = p->records_ttl_ms;
@@ -129,6 +130,7 @@ static void do_persist(struct sim *sim, const struct al_effect *effect)
     sim_letters_record(sim, effect->record_type, payload);
     sim_lanes_record(sim, effect->record_type, payload);
     sim_kinds_record(sim, effect->record_type, payload);
+    sim_identities_record(sim, effect->lsn, effect->record_type, payload);
     sim_note(sim, "  record %, type %, % bytes", effect->lsn, effect->record_type, effect->size);
     r = al_store_append(d->store, effect->lsn, (uint16_t)effect->record_type, payload);
     if (r < 0)
@@ -196,6 +198,10 @@ static void carry_out(struct sim *sim)
         case AL_EFFECT_READ:
             sim_driver_add_read(sim, effect);
             break;
+        case AL_EFFECT_ISSUE:
+            sim_identities_issue(
+                sim, effect, al_str_of(d->effects.data.data + effect->offset, effect->record_type));
+            break;
         case AL_EFFECT_NOTICE:
             sim_breaker_notice(sim, effect);
             sim_letters_notice(sim, effect);
@@ -203,6 +209,7 @@ static void carry_out(struct sim *sim)
         }
     }
     sim_tap_step_end(sim);
+    sim_identities_check(sim);
     sim_breaker_check(sim);
     sim_letters_check(sim);
 }
@@ -285,6 +292,7 @@ void sim_driver_open(struct sim *sim, uint32_t n)
     struct al_event event = {
         .type = AL_EVENT_OPEN, .conn = n, .uid = sim->clients[sim->conns[n].client].uid};
 
+    sim_identities_open(sim, n, &event);
     sim->conns[n].opened = true;
     sim->conns[n].deaf = false;
     sim_driver_step(sim, &event);
@@ -576,6 +584,7 @@ static void restart(struct sim *sim, uint32_t who, uint32_t generation)
     sim_letters_reset(sim);
     sim_lanes_reset(sim);
     sim_kinds_reset(sim);
+    sim_identities_reset(sim);
     d->lsn = d->durable_lsn = d->sealed_lsn = d->report.last_lsn;
     d->commit_lsn = 0;
     d->tick_at_ns = AL_NEVER_NS;

@@ -57,7 +57,9 @@ enum sim_fault {
     X(HANDED_ON, "stream of a shared inbox went on to another receiver") \
     X(HEALED, "gap of deliveries healed")                                \
     X(NOT_OUT, "asked for deliveries that are not out")                  \
-    X(OF_KIND, "message in another stream, by its kind")
+    X(OF_KIND, "message in another stream, by its kind")                 \
+    X(JOINED, "program from elsewhere joined with a token")              \
+    X(REVOKED, "link refused or ended, its certificate being void")
 
 enum sim_situation {
 #define AL_X(symbol, text) SIM_REACHED_##symbol,

@@ -16,6 +16,7 @@ struct sim_ledger *sim_ledger_new(void)
     ledger->dead = sim_letters_new();
     ledger->lanes = sim_lanes_new();
     ledger->kinds = sim_kinds_new();
+    ledger->identities = sim_identities_new();
     sim_groups_init(ledger);
     return ledger;
 }
@@ -36,6 +37,7 @@ void sim_ledger_free(struct sim_ledger *ledger)
     sim_letters_free(ledger->dead);
     sim_lanes_free(ledger->lanes);
     sim_kinds_free(ledger->kinds);
+    free(ledger->identities);
     free(ledger->pending);
     free(ledger->said);
     free(ledger);

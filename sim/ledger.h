@@ -231,9 +231,10 @@ struct sim_ledger {
     uint64_t breakers_opened;
     struct sim_letters *dead; /* letters.c */
     struct sim_flow flows[SIM_FLOWS];
-    struct sim_lanes *lanes; /* lanes.c */
-    struct sim_kinds *kinds; /* kinds.c */
-    uint64_t unordered;      /* messages of unordered streams that were taken */
+    struct sim_lanes *lanes;           /* lanes.c */
+    struct sim_kinds *kinds;           /* kinds.c */
+    struct sim_identities *identities; /* enroller.c */
+    uint64_t unordered;                /* messages of unordered streams that were taken */
     uint32_t tap_generation;
     struct { /* SETTLE frames that are not answered yet */
         uint32_t conn, request, message;
@@ -443,5 +444,18 @@ void sim_tap_reset(struct sim *sim);
 void sim_tap_record(struct sim *sim, uint32_t type);
 /* True if this lease is the one that counts now, as far as the tap can know. */
 bool sim_lease_is_good(const struct sim *sim, const struct sim_slot *slot, uint64_t lease);
+
+/* ---- enroller.c: identities, as the journal has them ------------------------------------- */
+
+struct sim_identities *sim_identities_new(void);
+/* Follows a record; after a restart all of them again. */
+void sim_identities_record(struct sim *sim, uint64_t lsn, unsigned type, struct al_str payload);
+void sim_identities_reset(struct sim *sim);
+/* Says in the event how the client of this connection comes. */
+void sim_identities_open(struct sim *sim, uint32_t conn, struct al_event *event);
+/* An ISSUE effect: checked, and answered after a while. */
+void sim_identities_issue(struct sim *sim, const struct al_effect *effect, struct al_str identity);
+/* After each step: no link goes on whose certificate does not count. */
+void sim_identities_check(struct sim *sim);
 
 #endif

@@ -18,7 +18,8 @@ struct sim_role_ops {
 };
 
 extern const struct sim_role_ops sim_producer_ops, sim_consumer_ops, sim_tool_ops, sim_vandal_ops,
-    sim_grouper_ops, sim_scheduler_ops, sim_commits_ops, sim_historian_ops, sim_warden_ops;
+    sim_grouper_ops, sim_scheduler_ops, sim_commits_ops, sim_historian_ops, sim_warden_ops,
+    sim_enroller_ops;
 
 /* Puts a frame into the client's connection: SIM_PUT(sim, client, lower-case name, struct). */
 #define SIM_PUT(sim, client, lower, msg)                       \

@@ -178,8 +178,9 @@ static void on_disk(void *ctx, const char *text, const uint64_t arg[3])
 /* Clients stand in the order of their roles. */
 static enum sim_role role_of(const struct sim_profile *p, uint32_t index)
 {
-    const uint32_t counts[] = {p->producers,  p->consumers,  p->tools,      1, p->groupers,
-                               p->schedulers, p->committers, p->historians, 1};
+    const uint32_t counts[] = {
+        p->producers,  p->consumers,  p->tools,      1, p->enrollers, p->groupers,
+        p->schedulers, p->committers, p->historians, 1};
     unsigned role = SIM_PRODUCER;
 
     while (index >= counts[role])
@@ -207,8 +208,8 @@ static struct sim *setup(const struct sim_options *options, uint64_t seed)
     *sim_disk_faults(sim->disk) = p->disk;
     sim_disk_watch(sim->disk, on_disk, sim);
     sim_driver_start(sim);
-    sim->client_count = p->producers + p->consumers + p->tools + 1 + p->groupers + p->schedulers +
-                        p->committers + p->historians + 1;
+    sim->client_count = p->producers + p->consumers + p->tools + 1 + p->enrollers + p->groupers +
+                        p->schedulers + p->committers + p->historians + 1;
     for (uint32_t i = 0; i < sim->client_count; i++) {
         sim_client_init(sim, i, role_of(p, i));
     }

@@ -66,6 +66,7 @@ struct sim_options {
 struct sim_profile {
     uint32_t steps;
     uint32_t agents, producers, consumers, tools;
+    uint32_t enrollers;        /* clients that come from elsewhere: 0 or 1 */
     uint32_t groups, groupers; /* groups, and clients that administer them */
     uint32_t schedulers;       /* clients that set schedules */
     uint32_t committers;       /* agents whose every effect is a commit: 0 or 1 */
@@ -140,6 +141,12 @@ struct sim_conn {
     struct sim_gate *gates;
     uint32_t gate_count, gate_cap;
     uint64_t close_lsn;
+    uint64_t issue_serial; /* of the certificate that is being made for it */
+    /* As it was opened, or what has been said on it: the client may be on another one by now. */
+    enum al_link link;
+    uint32_t far_agent;
+    uint64_t serial;
+    uint8_t presented;
 };
 
 /* ---- the node and its driver ------------------------------------------------------------- */
@@ -207,6 +214,7 @@ enum sim_role {
     SIM_CONSUMER,
     SIM_TOOL,
     SIM_VANDAL,
+    SIM_ENROLLER,
     SIM_GROUPER,
     SIM_SCHEDULER,
     SIM_COMMITTER,
@@ -220,6 +228,9 @@ struct sim_client {
     uint32_t conn, conn_generation; /* SIM_NONE: not connected */
     bool ready;                     /* WELCOME came */
     bool wake_scheduled;
+    enum al_link link; /* how its next connection comes, and with what; LOCAL but for enrollers */
+    uint64_t serial;
+    char identity[64];
     uint32_t uid, life; /* life: grows with every crash */
     struct al_id instance;
     struct al_buf in;

@@ -259,6 +259,7 @@ void sim_profile_draw(struct sim *sim)
     p->committers = sim->seed % 4 == 1;
     p->historians = sim->seed % 4 == 3 || sim->seed % 8 == 4;
     p->shared = sim->seed % 8 == 0;
+    p->enrollers = sim->seed % 8 == 2 || sim->seed % 8 == 5;
     if (p->shared) /* as many again, at most */
         p->consumers = p->agents + (p->agents < 3 ? p->agents : 3);
     if (p->committers) {

@@ -18,6 +18,7 @@
  *   health.h   key figures, health and alerts of the node
  *   replay.h   what streams keep of what has ended, and replay
  *   acl.h      permissions: who may send what to whom
+ *   identity.h agents on other machines: tokens, joining, revocation
  *   kinds.h    kinds of messages: lease times, retries, breakers, metrics
  *
  * Conventions
@@ -53,6 +54,7 @@
 #include <agentlink/errors.h>
 #include <agentlink/groups.h>
 #include <agentlink/health.h>
+#include <agentlink/identity.h>
 #include <agentlink/kinds.h>
 #include <agentlink/message.h>
 #include <agentlink/processed.h>

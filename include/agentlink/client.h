@@ -73,6 +73,9 @@ enum al_gap_policy {
 struct al_client_options {
     /* Which node:
      *   unix:PATH    the daemon that listens on this socket
+     *   tls:HOST:PORT  a node elsewhere, over TLS 1.3, with the certificate that al_join() has put
+     *                into `identity`; several HOST:PORT separated by commas take turns. The library
+     *                renews the certificate at half of its life.
      *   file:DIR     a node in this process with its journal in DIR (created if missing); a second
      *                client of this process on the same DIR shares it; another process is refused
      *                with -AL_ERR_LOCKED. It stops when its last client closes.
@@ -82,6 +85,8 @@ struct al_client_options {
      * NULL: the environment's AGENTLINK_NODE, otherwise the daemon's default socket:
      * /run/agentlink/agentlink.sock for root, $XDG_RUNTIME_DIR/agentlink.sock for others. */
     const char *node;
+    const char *identity;        /* tls: directory of the identity; NULL: the environment's
+                                    AGENTLINK_IDENTITY, otherwise ~/.config/agentlink/identity */
     const char *name;            /* of the software, for the node's logs; default "libagentlink" */
     uint32_t connect_timeout_ms; /* al_client_open() waits this long for the node; default 5000 */
     bool connect_later;          /* do not wait: al_client_open() succeeds without a node */
@@ -109,7 +114,8 @@ struct al_client_options {
  * with -AL_ERR_UNKNOWN_OUTCOME and the client goes on with a new one.
  *
  * 0; -AL_ERR_UNREACHABLE (nobody listens), -AL_ERR_TIMEOUT, -AL_ERR_DENIED (not allowed on that
- * socket), -AL_ERR_VERSION, -AL_ERR_INVALID (options), -AL_ERR_NOMEM, -AL_ERR_IO; `file:` also
+ * socket; tls: one side refuses the other's certificate), -AL_ERR_REVOKED, -AL_ERR_NOT_FOUND (tls:
+ * no identity), -AL_ERR_VERSION, -AL_ERR_INVALID (options), -AL_ERR_NOMEM, -AL_ERR_IO; `file:` also
  * -AL_ERR_LOCKED, -AL_ERR_DAMAGED, -AL_ERR_FORMAT, -AL_ERR_DISK_FULL. */
 AL_API int al_client_open(const struct al_client_options *options, struct al_client **ret_client);
 

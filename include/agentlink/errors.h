@@ -77,7 +77,9 @@ enum al_error_code {
     AL_ERR_NO_QUORUM = 51,     /* fewer replies than the quorum; may succeed later */
     AL_ERR_AMBIGUOUS = 52, /* several agents have this message out; name the one that is meant */
     AL_ERR_WORKFLOW_FULL = 53, /* no room for another number of a workflow; may succeed later */
-    AL_ERR_SEAL_KEY = 54       /* the directory is sealed under a key that is not here */
+    AL_ERR_SEAL_KEY = 54,      /* the directory is sealed under a key that is not here */
+    AL_ERR_REVOKED = 55,       /* this certificate does not count any more */
+    AL_ERR_BAD_TOKEN = 56      /* the join token is unknown, used up or too old */
 };
 
 /* The English text of an error; takes positive and negative values, never returns NULL. */

@@ -64,7 +64,9 @@
     X(NO_QUORUM, 51, true, "fewer replies than the quorum")                                       \
     X(AMBIGUOUS, 52, false, "several agents have this message out; name the one that is meant")   \
     X(WORKFLOW_FULL, 53, true, "no room for another number of a workflow")                        \
-    X(SEAL_KEY, 54, false, "stored data is sealed under a key that is not here")
+    X(SEAL_KEY, 54, false, "stored data is sealed under a key that is not here")                  \
+    X(REVOKED, 55, false, "this certificate does not count any more")                             \
+    X(BAD_TOKEN, 56, false, "the join token is unknown, used up or too old; ask for a new one")
 
 /* AL_E_NOMEM and so on, positive; functions return them negated. */
 enum al_error {

@@ -117,6 +117,7 @@
 
 /* Kinds and their metrics. */
 #define AL_KINDS_MAX       1000u /* registered ones */
+#define AL_IDENTITIES_MAX  100000u
 #define AL_KIND_TITLE_MAX  64u
 #define AL_PRIORITY_NONE   255u
 #define AL_LATENCY_BUCKETS 16u
@@ -133,18 +134,21 @@
 #define AL_BREAKER_OPEN_MAX_MS     (24u * 3600 * 1000)
 
 /* Identities and certificates. */
-#define AL_NETWORK_MAX       63u
-#define AL_IDENTITY_MAX      256u          /* text of an identity, without a terminating zero */
-#define AL_PKI_FILE_MAX      (64u << 10)   /* file of a key or of certificates */
-#define AL_PKI_CERT_MAX      (8u << 10)    /* one certificate, DER */
-#define AL_PKI_CERTS_MAX     8u            /* certificates in one file: a chain, or a bundle */
-#define AL_PKI_REQUEST_MAX   (4u << 10)    /* certificate request, DER */
-#define AL_PKI_SKEW_MS       (300u * 1000) /* a leaf is valid from so long before its issue */
-#define AL_PKI_CA_DAYS_MAX   36500u
-#define AL_PKI_CHAIN_DEPTH   4u          /* authorities between a leaf and one that is trusted */
-#define AL_TLS_HANDSHAKE_MAX (64u << 10) /* bytes of a peer before its handshake is finished */
-#define AL_TLS_CHAIN_MAX     (32u << 10) /* certificates that a peer sends */
-#define AL_TLS_PENDING_MAX   (64u << 10) /* cipher text that the socket has not taken yet */
-#define AL_TLS_REKEY_RECORDS (1u << 23)  /* records that are written under one key */
+#define AL_NETWORK_MAX            63u
+#define AL_IDENTITY_MAX           256u /* text of an identity, without a terminating zero */
+#define AL_CERTIFICATE_DEFAULT_MS (24u * 3600 * 1000)
+#define AL_CERTIFICATE_MIN_MS     10000u /* for tests; an hour is short in earnest */
+#define AL_CERTIFICATE_MAX_MS     (90ull * 24 * 3600 * 1000)
+#define AL_PKI_FILE_MAX           (64u << 10)   /* file of a key or of certificates */
+#define AL_PKI_CERT_MAX           (8u << 10)    /* one certificate, DER */
+#define AL_PKI_CERTS_MAX          8u            /* certificates in one file: a chain, or a bundle */
+#define AL_PKI_REQUEST_MAX        (4u << 10)    /* certificate request, DER */
+#define AL_PKI_SKEW_MS            (300u * 1000) /* a leaf is valid from so long before its issue */
+#define AL_PKI_CA_DAYS_MAX        36500u
+#define AL_PKI_CHAIN_DEPTH        4u /* authorities between a leaf and one that is trusted */
+#define AL_TLS_HANDSHAKE_MAX      (64u << 10) /* bytes of a peer before its handshake is finished */
+#define AL_TLS_CHAIN_MAX          (32u << 10) /* certificates that a peer sends */
+#define AL_TLS_PENDING_MAX        (64u << 10) /* cipher text that the socket has not taken yet */
+#define AL_TLS_REKEY_RECORDS      (1u << 23)  /* records that are written under one key */
 
 #endif

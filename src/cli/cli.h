@@ -90,7 +90,8 @@ extern const struct ali_command ali_cmd_agents[], ali_cmd_send[], ali_cmd_recv[]
     ali_cmd_record[], ali_cmd_health[], ali_cmd_kinds[], ali_cmd_breakers[], ali_cmd_cancel[],
     ali_cmd_inbox[], ali_cmd_dlq[], ali_cmd_schedule[], ali_cmd_status[], ali_cmd_top[],
     ali_cmd_metrics[], ali_cmd_group[], ali_cmd_group_history[], ali_cmd_journal[], ali_cmd_bench[],
-    ali_cmd_kv[], ali_cmd_replay[], ali_cmd_workflow[], ali_cmd_acl[], ali_cmd_acl_rules[];
+    ali_cmd_kv[], ali_cmd_replay[], ali_cmd_workflow[], ali_cmd_acl[], ali_cmd_acl_rules[],
+    ali_cmd_identity[];
 /* Options of the program itself, accepted before and behind the command. */
 extern const struct ali_option ali_global_options[];
 
@@ -109,7 +110,8 @@ struct al_client;
 
 /* Values of ali_global_options. */
 struct ali_globals {
-    const char *node; /* --node or AGENTLINK_NODE; NULL: the default */
+    const char *node;     /* --node or AGENTLINK_NODE; NULL: the default */
+    const char *identity; /* --identity; NULL: AGENTLINK_IDENTITY or the default */
     bool json, no_color, help, usage, version;
     const char *completion; /* a shell: print its completion script */
     const char *generate;   /* a text to print, for the build */

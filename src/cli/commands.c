@@ -14,8 +14,11 @@ const struct ali_option ali_global_options[] = {
     {"help", 'h', NULL, ALI_FLAG, OFFSET(help), .help = "show this help"},
     {"version", 'V', NULL, ALI_FLAG, OFFSET(version), .help = "show the version"},
     {"node", 0, "URL", ALI_TEXT, OFFSET(node),
-     .help = "node to talk to: unix:PATH, file:DIR or inproc: (else AGENTLINK_NODE, else the "
-             "daemon's default socket)"},
+     .help = "node to talk to: unix:PATH, tls:HOST:PORT, file:DIR or inproc: (else AGENTLINK_NODE, "
+             "else the daemon's default socket)"},
+    {"identity", 0, "DIR", ALI_TEXT, OFFSET(identity),
+     .help =
+         "who to be at a tls: node (else AGENTLINK_IDENTITY, else ~/.config/agentlink/identity)"},
     {"json", 0, NULL, ALI_FLAG, OFFSET(json), .help = "print one JSON object per line"},
     {"no-color", 0, NULL, ALI_FLAG, OFFSET(no_color),
      .help = "no colour on a terminal (NO_COLOR does the same)"},
@@ -32,7 +35,7 @@ static const struct ali_command *const tables[] = {
     ali_cmd_agents,        ali_cmd_inbox,    ali_cmd_dlq,     ali_cmd_schedule,  ali_cmd_group,
     ali_cmd_group_history, ali_cmd_status,   ali_cmd_top,     ali_cmd_metrics,   ali_cmd_kinds,
     ali_cmd_breakers,      ali_cmd_health,   ali_cmd_journal, ali_cmd_bench,     ali_cmd_kv,
-    ali_cmd_replay,        ali_cmd_workflow, ali_cmd_acl,     ali_cmd_acl_rules,
+    ali_cmd_replay,        ali_cmd_workflow, ali_cmd_acl,     ali_cmd_acl_rules, ali_cmd_identity,
 };
 
 const struct ali_command *ali_command_at(size_t index)

@@ -38,6 +38,7 @@ int ali_node_open_extra(struct ali_cli *cli, struct al_client **ret_client)
 {
     struct al_client_options options = {
         .node = cli->globals.node,
+        .identity = cli->globals.identity,
         .name = "agentlink " AL_VERSION,
         .connect_timeout_ms = is_socket_missing(cli) ? 1 : CONNECT_TIMEOUT_MS,
         .request_timeout_ms =

@@ -258,6 +258,10 @@ void ali_attach_disconnected(struct ali_csession *session)
     for (attach = session->attaches; attach; attach = attach->next) {
         if (attach->state == ALI_ATTACH_ENDED)
             continue;
+        if (session->fatal == -AL_E_REVOKED) { /* trying again will not help */
+            attach_end(session, attach, session->fatal, al_str_c(session->fatal_detail));
+            continue;
+        }
         attach->state = ALI_ATTACH_WANTED;
         attach->error = 0;
         for (stream = attach->streams; stream; stream = next) {

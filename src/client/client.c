@@ -54,9 +54,16 @@ static int resolve(struct al_client *client, const struct al_client_options *opt
     }
     if (strncmp(url, "file:", 5) == 0 || strncmp(url, "inproc:", 7) == 0)
         return ali_embedded_get(url, options, &client->embedded);
+    if (strncmp(url, "tls:", 4) == 0) {
+        struct ali_remote_config link = {.address = url + 4, .identity = options->identity};
+
+        return ali_remote_open(&link, &client->remote);
+    }
     if (strncmp(url, "unix:", 5) != 0)
-        return ali_client_fail(
-            -AL_E_INVALID, "'%.200s' names no node: use unix:PATH, file:DIR or inproc:NAME", url);
+        return ali_client_fail(-AL_E_INVALID,
+                               "'%.200s' names no node: use unix:PATH, tls:HOST:PORT, file:DIR or "
+                               "inproc:NAME",
+                               url);
     url += 5;
     if (!*url || strlen(url) >= sizeof(client->path))
         return ali_client_fail(-AL_E_INVALID,
@@ -150,8 +157,7 @@ static void client_free(struct al_client *client)
     struct al_alloc alloc = client->alloc;
     struct ali_embedded *embedded = client->embedded;
 
-    if (client->fd >= 0)
-        close(client->fd);
+    al_stream_close(&client->stream);
     if (client->timer_fd >= 0)
         close(client->timer_fd);
     if (client->event_fd >= 0)
@@ -159,6 +165,7 @@ static void client_free(struct al_client *client)
     if (client->epoll_fd >= 0)
         close(client->epoll_fd);
     ali_requests_deinit(client);
+    ali_remote_free(client->remote); /* it may have a question open */
     ali_csession_free(client->session);
     al_alloc_free(&alloc, client->in, client->in_cap);
     if (client->name)
@@ -173,7 +180,8 @@ static void client_free(struct al_client *client)
 /* Is it of no use to try again? */
 static bool is_hopeless(int error)
 {
-    return error == -AL_E_DENIED || error == -AL_E_VERSION || error == -AL_E_TOO_LARGE;
+    return error == -AL_E_DENIED || error == -AL_E_VERSION || error == -AL_E_TOO_LARGE ||
+           error == -AL_E_REVOKED;
 }
 
 static int await_welcome(struct al_client *client)
@@ -200,29 +208,28 @@ static int await_welcome(struct al_client *client)
     return r;
 }
 
-int al_client_open(const struct al_client_options *options, struct al_client **ret_client)
+/* `remote` may be NULL: what the options say. */
+static int open_client(const struct al_client_options *options, struct ali_remote *remote,
+                       struct al_client **ret_client)
 {
-    static const struct al_client_options defaults;
-    struct al_client *client;
-    struct al_alloc alloc;
+    struct al_alloc alloc = ali_client_alloc(options->memory);
+    struct al_client *client = al_alloc_zero(&alloc, sizeof(*client));
     int r;
 
-    options = options ? options : &defaults;
-    r = check_options(options);
-    if (r < 0)
-        return r;
-    alloc = ali_client_alloc(options->memory);
-    client = al_alloc_zero(&alloc, sizeof(*client));
-    if (!client)
+    if (!client) {
+        ali_remote_free(remote);
         return ali_client_failed(-AL_E_NOMEM, NULL);
+    }
     client->alloc = alloc;
-    client->fd = client->epoll_fd = client->event_fd = client->timer_fd = -1;
+    client->remote = remote;
+    client->remote_ns = AL_NEVER_NS;
+    client->stream.fd = client->epoll_fd = client->event_fd = client->timer_fd = -1;
     client->pause_ms = CONNECT_PAUSE_MS;
     client->requests_ns = AL_NEVER_NS;
     client->connect_timeout_ms = or_default(options->connect_timeout_ms, CONNECT_TIMEOUT_MS);
     client->request_timeout_ms = or_default(options->request_timeout_ms, REQUEST_TIMEOUT_MS);
     (void)locks_init(client);
-    r = resolve(client, options);
+    r = remote ? 0 : resolve(client, options);
     if (r < 0)
         goto fail;
     r = descriptors_open(client);
@@ -242,6 +249,22 @@ int al_client_open(const struct al_client_options *options, struct al_client **r
 fail:
     client_free(client);
     return r;
+}
+
+int al_client_open(const struct al_client_options *options, struct al_client **ret_client)
+{
+    static const struct al_client_options defaults;
+    int r;
+
+    options = options ? options : &defaults;
+    r = check_options(options);
+    return r < 0 ? r : open_client(options, NULL, ret_client);
+}
+
+int ali_client_open_remote(const struct al_client_options *options, struct ali_remote *remote,
+                           struct al_client **ret_client)
+{
+    return open_client(options, remote, ret_client);
 }
 
 /* ---- closing ----------------------------------------------------------------------------- */
@@ -281,7 +304,8 @@ static void say_goodbye(struct al_client *client)
     if (ali_csession_goodbye(client->session, false) < 0)
         return;
     ali_client_io(client, false);
-    while (client->fd >= 0 && !client->session->goodbye_seen && al_clock_mono_ns() < deadline)
+    while (client->stream.fd >= 0 && !client->session->goodbye_seen &&
+           al_clock_mono_ns() < deadline)
         ali_client_wait(client, deadline);
 }
 

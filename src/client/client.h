@@ -16,10 +16,12 @@
 #define AL_CLIENT_CLIENT_H
 
 #include "client/session.h"
+#include "os/stream.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
 struct ali_embedded;
+struct ali_remote;
 
 #define ALI_RANDOM_SIZE 1024u
 
@@ -33,20 +35,22 @@ struct al_client {
     /* Where the node is. */
     char path[108]; /* unix: */
     struct ali_embedded *embedded;
+    struct ali_remote *remote; /* tls: */
     uint32_t connect_timeout_ms, request_timeout_ms;
 
     /* The connection. */
-    int fd;            /* -1: none */
-    int epoll_fd;      /* fd, event_fd, timer_fd: this is al_client_fd() */
-    int event_fd;      /* wakes the poller */
-    int timer_fd;      /* -1 until al_client_fd() is called */
-    uint64_t timer_ns; /* what it is set to */
-    bool wants_write;  /* EPOLLOUT is asked for */
-    bool event_set;    /* event_fd is readable on purpose: there is something to dispatch */
+    struct al_stream stream; /* fd -1: none */
+    int epoll_fd;            /* its fd, event_fd, timer_fd: this is al_client_fd() */
+    int event_fd;            /* wakes the poller */
+    int timer_fd;            /* -1 until al_client_fd() is called */
+    uint64_t timer_ns;       /* what it is set to */
+    bool wants_write;        /* EPOLLOUT is asked for */
+    bool event_set;          /* event_fd is readable on purpose: there is something to dispatch */
     uint8_t *in;
     size_t in_size, in_cap;
     uint64_t connect_ns; /* when the next connection is tried */
     uint32_t pause_ms;   /* before it */
+    uint64_t remote_ns;  /* when the link has something to do by itself */
     uint64_t up_ns;      /* since when the node has answered on this one; 0: it has not */
     uint64_t jitter;
     int connect_error; /* of the last try */
@@ -136,6 +140,36 @@ void ali_client_flush(struct al_client *client);
 uint64_t ali_client_deadline_ns(const struct al_client *client);
 /* Closes the socket; the session hears of it. */
 void ali_client_disconnect(struct al_client *client, int error);
+
+/* ---- over the network (remote.c) ----------------------------------------------------------- */
+
+/* Where a link goes, and what it shows. */
+struct ali_remote_config {
+    const char *address;        /* HOST:PORT, several separated by commas: they take turns */
+    const char *identity;       /* directory; NULL: the default one */
+    const uint8_t *fingerprint; /* to join: the authority's, 32 bytes; then identity is not read */
+};
+
+/* The directory of the identity: `dir`, AGENTLINK_IDENTITY, or the default. 0, -AL_E_INVALID. */
+int ali_identity_dir(const char *dir, char *ret_path, size_t size);
+/* Reads the identity; sets the text of al_last_error(). 0, -AL_E_NOT_FOUND, -AL_E_DENIED,
+ * -AL_E_INVALID, -AL_E_NOMEM. */
+int ali_remote_open(const struct ali_remote_config *config, struct ali_remote **ret_link);
+/* NULL is accepted. */
+void ali_remote_free(struct ali_remote *remote);
+/* Begins to connect. 0, or a negative error and its text in ret_why. */
+int ali_remote_connect(struct ali_remote *remote, struct al_stream *ret_stream, char *ret_why,
+                       size_t why_size);
+/* Before anything is read or written: -AL_E_UNREACHABLE if the connection could not be made. */
+int ali_remote_check(struct ali_remote *remote, const struct al_stream *stream);
+/* Why a connection that is about to be closed came to nothing; false: for no reason of its own. */
+bool ali_remote_failure(const struct ali_remote *remote, const struct al_stream *stream,
+                        char *ret_why, size_t why_size);
+/* With the client's lock: renews the certificate when it is time. Returns when to call again. */
+uint64_t ali_remote_tick(struct al_client *client, struct al_now now);
+/* Opens a client over this link, which it takes over in any case. As al_client_open(). */
+int ali_client_open_remote(const struct al_client_options *options, struct ali_remote *remote,
+                           struct al_client **ret_client);
 
 /* ---- waiting (wait.c)
  * ----------------------------------------------------------------------------- */

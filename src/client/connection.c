@@ -8,7 +8,6 @@
 #include "base/limits.h"
 #include "client/client.h"
 #include "os/clock.h"
-#include "os/unix_socket.h"
 #include <errno.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -49,16 +48,19 @@ static void plan_connect(struct al_client *client)
 
 void ali_client_disconnect(struct al_client *client, int error)
 {
-    if (client->fd >= 0) {
+    if (client->stream.fd >= 0) {
         if (client->session->link != ALI_LINK_UP) {
             client->connect_error = client->session->fatal ? client->session->fatal : error;
             snprintf(client->connect_detail, sizeof(client->connect_detail), "%s",
                      client->session->fatal ? client->session->fatal_detail
                                             : "the node closed the connection before its greeting");
+            if (client->remote && !client->session->fatal)
+                (void)ali_remote_failure(client->remote, &client->stream, client->connect_detail,
+                                         sizeof(client->connect_detail));
         }
-        (void)epoll_ctl(client->epoll_fd, EPOLL_CTL_DEL, client->fd, NULL);
-        close(client->fd);
-        client->fd = -1;
+        (void)epoll_ctl(client->epoll_fd, EPOLL_CTL_DEL, client->stream.fd, NULL);
+        al_stream_close(&client->stream);
+        client->stream = (struct al_stream){.fd = -1};
     }
     client->in_size = 0;
     client->wants_write = false;
@@ -77,32 +79,42 @@ static int connect_failed(struct al_client *client, int error)
     if (client->embedded)
         snprintf(client->connect_detail, sizeof(client->connect_detail),
                  "the node in this process has stopped: %s", al_error_text(error));
-    else
+    else if (!client->remote)
         snprintf(client->connect_detail, sizeof(client->connect_detail),
                  "cannot connect to unix:%s: %s", client->path, strerror(errno));
     plan_connect(client);
     return error;
 }
 
+static int open_stream(struct al_client *client, struct al_stream *ret_stream)
+{
+    *ret_stream = (struct al_stream){.fd = -1};
+    if (client->remote)
+        return ali_remote_connect(client->remote, ret_stream, client->connect_detail,
+                                  sizeof(client->connect_detail));
+    if (client->embedded)
+        return ali_embedded_connect(client->embedded, &ret_stream->fd);
+    return al_socket_connect_unix(client->path, &ret_stream->fd);
+}
+
 static int try_connect(struct al_client *client)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = 1};
-    int fd, r;
+    struct al_stream stream;
+    int r;
 
     errno = 0;
-    if (client->embedded)
-        r = ali_embedded_connect(client->embedded, &fd);
-    else
-        r = al_socket_connect_unix(client->path, &fd);
+    r = open_stream(client, &stream);
     if (r < 0)
         return connect_failed(client, r);
-    if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
-        close(fd);
+    client->wants_write = al_stream_is_blocked(&stream); /* until it is connected */
+    event.events |= client->wants_write ? EPOLLOUT : 0u;
+    if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, stream.fd, &event) < 0) {
+        al_stream_close(&stream);
         return connect_failed(client, -AL_E_NOMEM);
     }
-    client->fd = fd;
+    client->stream = stream;
     client->in_size = 0;
-    client->wants_write = false;
     r = ali_csession_connected(client->session, al_clock_now());
     if (r < 0)
         ali_client_disconnect(client, r);
@@ -151,7 +163,8 @@ static int read_some(struct al_client *client)
 {
     unsigned turn;
 
-    for (turn = 0; turn < READS_AT_ONCE; turn++) {
+    /* What TLS has taken from the socket does not make it readable again. */
+    for (turn = 0; turn < READS_AT_ONCE || al_stream_has_more(&client->stream); turn++) {
         size_t room;
         int64_t n;
         int r = in_reserve(client);
@@ -159,7 +172,7 @@ static int read_some(struct al_client *client)
         if (r < 0)
             return r;
         room = client->in_cap - client->in_size;
-        n = al_socket_read(client->fd, client->in + client->in_size, room);
+        n = al_stream_read(&client->stream, client->in + client->in_size, room);
         if (n == -AL_E_BUSY)
             return 0;
         if (n <= 0)
@@ -168,7 +181,7 @@ static int read_some(struct al_client *client)
         r = in_consume(client);
         if (r < 0)
             return r;
-        if ((size_t)n < room)
+        if ((size_t)n < room && !al_stream_has_more(&client->stream))
             return 0; /* that was all: no need to ask again */
     }
     return 0;
@@ -183,25 +196,29 @@ static void want_write(struct al_client *client, bool wants)
     if (client->wants_write == wants)
         return;
     client->wants_write = wants;
-    (void)epoll_ctl(client->epoll_fd, EPOLL_CTL_MOD, client->fd, &event);
+    (void)epoll_ctl(client->epoll_fd, EPOLL_CTL_MOD, client->stream.fd, &event);
 }
 
 static int write_some(struct al_client *client)
 {
     struct al_str output;
+    int r = al_stream_flush(&client->stream);
 
+    if (r < 0 && r != -AL_E_BUSY)
+        return r;
     while ((output = ali_csession_output(client->session)).n) {
-        int64_t n = al_socket_write(client->fd, output.p, output.n);
+        int64_t n = al_stream_write(&client->stream, output.p, output.n);
 
         if (n == -AL_E_BUSY) {
-            want_write(client, true);
+            /* TLS may wait to be told something first, and not for room. */
+            want_write(client, !client->stream.tls || al_stream_is_blocked(&client->stream));
             return 0;
         }
         if (n < 0)
             return (int)n;
         ali_csession_written(client->session, (size_t)n);
     }
-    want_write(client, false);
+    want_write(client, al_stream_is_blocked(&client->stream));
     return 0;
 }
 
@@ -218,7 +235,7 @@ void ali_client_flush(struct al_client *client)
 {
     int r;
 
-    if (client->fd < 0)
+    if (client->stream.fd < 0)
         return;
     r = write_some(client);
     if (r < 0)
@@ -241,12 +258,14 @@ static void turn(struct al_client *client, bool read)
 {
     int r = 0;
 
-    if (client->fd < 0) {
+    if (client->stream.fd < 0) {
         if (client->session->goodbye_sent || al_clock_mono_ns() < client->connect_ns ||
             try_connect(client) < 0)
             return;
     }
-    if (read)
+    if (client->remote)
+        r = ali_remote_check(client->remote, &client->stream);
+    if (r >= 0 && read)
         r = read_some(client);
     if (r >= 0)
         r = tick(client, read);
@@ -264,12 +283,14 @@ static void turn(struct al_client *client, bool read)
 void ali_client_io(struct al_client *client, bool read)
 {
     turn(client, read);
+    if (client->remote)
+        client->remote_ns = ali_remote_tick(client, al_clock_now());
     ali_requests_look(client);
 }
 
 static uint64_t connection_deadline_ns(const struct al_client *client)
 {
-    if (client->fd < 0)
+    if (client->stream.fd < 0)
         return client->session->goodbye_sent ? AL_NEVER_NS : client->connect_ns;
     return ali_csession_deadline_ns(client->session);
 }
@@ -278,5 +299,7 @@ uint64_t ali_client_deadline_ns(const struct al_client *client)
 {
     uint64_t deadline = connection_deadline_ns(client);
 
+    if (client->remote && client->remote_ns < deadline)
+        deadline = client->remote_ns;
     return deadline < client->requests_ns ? deadline : client->requests_ns;
 }

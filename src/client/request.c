@@ -111,7 +111,8 @@ int ali_request_answer(struct ali_csession *session, const struct al_frame *fram
         r = al_buf_put(&request->rows, frame->body.p, frame->body.n);
     if (r < 0)
         return request_finish(session, request, r, al_str_c(NULL));
-    if (frame->type == AL_MSG_RECORD || frame->type == AL_MSG_STATUS)
+    if (frame->type == AL_MSG_RECORD || frame->type == AL_MSG_STATUS ||
+        frame->type == AL_MSG_IDENTITY_READY || frame->type == AL_MSG_CERTIFICATE)
         return request_finish(session, request, 0, al_str_c(NULL));
     return 0;
 }

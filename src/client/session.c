@@ -337,6 +337,9 @@ static int handle_frame(struct ali_csession *session, const struct al_frame *fra
     case AL_MSG_STATUS:
     case AL_MSG_METRICS_ROW:
     case AL_MSG_KIND_ROW:
+    case AL_MSG_IDENTITY_READY:
+    case AL_MSG_IDENTITY_ROW:
+    case AL_MSG_CERTIFICATE:
     case AL_MSG_BREAKER_ROW:
     case AL_MSG_SCHEDULE_ROW:
     case AL_MSG_GROUP_ROW:

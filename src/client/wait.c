@@ -222,7 +222,7 @@ static void keep(struct al_client *client)
         poll_once(client, AL_NEVER_NS);
         client->keeper_polls = false;
     } else {
-        ali_client_io(client, !client->polling && client->fd >= 0);
+        ali_client_io(client, !client->polling && client->stream.fd >= 0);
     }
     if (client->waiting)
         pthread_cond_broadcast(&client->changed);

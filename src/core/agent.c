@@ -28,6 +28,8 @@ int ali_agent_get(struct al_node *node, const struct ali_conn *conn, struct al_s
     if (ref == AL_REF_NONE) {
         if (!create)
             return -AL_E_UNKNOWN_AGENT;
+        if (conn->uid >= AL_UID_REMOTE && !ali_link_is_of(node, conn, name))
+            return -AL_E_NOT_OWNER; /* a certificate is for one agent */
         if (node->agents.count >= AL_AGENTS_MAX)
             return -AL_E_LIMIT;
         if (node->v.disk_full)
@@ -39,7 +41,7 @@ int ali_agent_get(struct al_node *node, const struct ali_conn *conn, struct al_s
             return r;
         ref = ali_find_agent_name(node, name);
     }
-    if (!ali_may_act(conn, ali_agent_at(node, ref)))
+    if (!ali_may_act(node, conn, ali_agent_at(node, ref)))
         return -AL_E_NOT_OWNER;
     *ret_agent = ref;
     return 0;
@@ -49,7 +51,7 @@ bool ali_may_manage(struct al_node *node, const struct ali_conn *conn, ali_ref r
 {
     const struct ali_agent *agent = ali_agent_at(node, ref);
 
-    return ali_may_act(conn, agent) ||
+    return ali_may_act(node, conn, agent) ||
            ali_acl_check_admin(node, conn, al_str_of(agent->d.name, agent->d.name_size)) == 0;
 }
 

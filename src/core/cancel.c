@@ -85,9 +85,10 @@ static int check_sender(const struct al_node *node, const struct ali_conn *conn,
 
     if (stream->v.member != AL_REF_NONE || ali_agent_at(node, stream->d.to)->v.group != AL_REF_NONE)
         return -AL_E_UNSUPPORTED; /* everybody in a group gets everything */
-    if (ali_may_act(conn, ali_agent_at(node, stream->d.from)))
+    if (ali_may_act(node, conn, ali_agent_at(node, stream->d.from)))
         return 0;
-    return ali_may_act(conn, ali_agent_at(node, stream->d.to)) ? -AL_E_NOT_OWNER : -AL_E_NOT_FOUND;
+    return ali_may_act(node, conn, ali_agent_at(node, stream->d.to)) ? -AL_E_NOT_OWNER
+                                                                     : -AL_E_NOT_FOUND;
 }
 
 /* The message is to be read before it can be cancelled. */

@@ -2,6 +2,7 @@
 #include "core/internal.h"
 
 #define FRAME_MAX_BEFORE_HELLO 1024u /* nobody unknown gets more of our memory */
+#define FRAME_MAX_OF_JOIN      (AL_PKI_REQUEST_MAX + 256u)
 
 struct ali_conn *ali_conn_at(const struct al_node *node, uint32_t number)
 {
@@ -35,8 +36,9 @@ static int grow(struct al_node *node, uint32_t number)
     return 0;
 }
 
-int ali_conn_open(struct al_node *node, uint32_t number, uint32_t uid)
+int ali_conn_open(struct al_node *node, const struct al_event *event)
 {
+    uint32_t number = event->conn;
     struct ali_conn *conn = al_alloc_zero(&node->alloc, sizeof(*conn));
 
     if (!conn || (number >= node->v.conn_cap && grow(node, number) < 0)) {
@@ -44,11 +46,11 @@ int ali_conn_open(struct al_node *node, uint32_t number, uint32_t uid)
         return -AL_E_NOMEM;
     }
     conn->number = number;
-    conn->uid = uid;
     conn->producers = conn->watches = ALI_LIST_EMPTY;
     node->v.conns[number] = conn;
     node->v.conn_serials[number]++;
     node->v.conn_count++;
+    ali_link_open(node, conn, event);
     return 0;
 }
 
@@ -73,14 +75,17 @@ void ali_conn_closed(struct al_node *node, uint32_t number)
     ali_channels_close(node, conn);
     ali_producers_leave(node, conn);
     ali_waiter_leave(node, conn);
+    ali_link_closed(node, conn);
     node->v.conns[number] = NULL;
     node->v.conn_count--;
     ali_conn_free(node, conn);
 }
 
-bool ali_may_act(const struct ali_conn *conn, const struct ali_agent *agent)
+bool ali_may_act(const struct al_node *node, const struct ali_conn *conn,
+                 const struct ali_agent *agent)
 {
-    return conn->uid == agent->d.uid || conn->uid == 0;
+    return conn->uid == agent->d.uid || conn->uid == 0 ||
+           ali_link_is_of(node, conn, al_str_of(agent->d.name, agent->d.name_size));
 }
 
 /* ---- session frames ---------------------------------------------------------------------- */
@@ -145,7 +150,7 @@ int ali_handle_goodbye(struct al_node *node, struct ali_conn *conn, const struct
 /* ---- dispatch ---------------------------------------------------------------------------- */
 
 union any_message {
-#define ALI_H(lower) struct al_msg_##lower lower;
+#define ALI_H(symbol, lower) struct al_msg_##lower lower;
     ALI_HANDLED(ALI_H)
 #undef ALI_H
 };
@@ -193,48 +198,7 @@ static int dispatch(struct al_node *node, struct ali_conn *conn, const struct al
     union any_message m;
 
     switch (frame->type) {
-        ALI_CASE(HELLO, hello)
-        ALI_CASE(PING, ping)
-        ALI_CASE(PONG, pong)
-        ALI_CASE(GOODBYE, goodbye)
-        ALI_CASE(PRODUCER_OPEN, producer_open)
-        ALI_CASE(CHANNEL_OPEN, channel_open)
-        ALI_CASE(CHANNEL_RESUME, channel_resume)
-        ALI_CASE(CHANNEL_CLOSE, channel_close)
-        ALI_CASE(PUBLISH, publish)
-        ALI_CASE(ATTACH, attach)
-        ALI_CASE(DETACH, detach)
-        ALI_CASE(CREDIT, credit)
-        ALI_CASE(ACK, ack)
-        ALI_CASE(NACK, nack)
-        ALI_CASE(EXTEND, extend)
-        ALI_CASE(PART, part)
-        ALI_CASE(SETTLE, settle)
-        ALI_CASE(END_WATCH, end_watch)
-        ALI_CASE(RECORD_GET, record_get)
-        ALI_CASE(AGENT_LIST, agent_list)
-        ALI_CASE(AGENT_ADD, agent_add)
-        ALI_CASE(AGENT_REMOVE, agent_remove)
-        ALI_CASE(STREAM_LIST, stream_list)
-        ALI_CASE(DLQ_LIST, dlq_list)
-        ALI_CASE(DLQ_GET, dlq_get)
-        ALI_CASE(DLQ_REDRIVE, dlq_redrive)
-        ALI_CASE(DLQ_PURGE, dlq_purge)
-        ALI_CASE(GAP_NACK, gap_nack)
-        ALI_CASE(STATUS_GET, status_get)
-        ALI_CASE(METRICS_GET, metrics_get)
-        ALI_CASE(CANCEL, cancel)
-        ALI_CASE(SCHEDULE_SET, schedule_set)
-        ALI_CASE(SCHEDULE_REMOVE, schedule_remove)
-        ALI_CASE(SCHEDULE_LIST, schedule_list)
-        ALI_CASE(KIND_LIST, kind_list)
-        ALI_CASE(KIND_SET, kind_set)
-        ALI_CASE(KIND_REMOVE, kind_remove)
-        ALI_CASE(BREAKER_LIST, breaker_list)
-        ALI_CASE(COMMIT, commit)
-        ALI_CASE(KV_GET, kv_get)
-        ALI_CASE(KV_LIST, kv_list)
-        ALI_CASE(HEALTH_GET, health_get)
+        ALI_HANDLED(ALI_CASE)
     default:
         return dispatch_later(node, conn, frame);
     }
@@ -250,6 +214,11 @@ static int handle_frame(struct al_node *node, struct ali_conn *conn, const struc
         ali_send_fatal(node, conn, frame->type, AL_E_PROTOCOL, "the first frame must be HELLO");
         return 0;
     }
+    if (conn->joins && frame->type != AL_MSG_HELLO && frame->type != AL_MSG_JOIN) {
+        ali_send_fatal(node, conn, frame->type, AL_E_DENIED,
+                       "without a certificate nothing but JOIN is taken");
+        return 0;
+    }
     /* Acks and receipts are collected into runs; whatever else comes must find them applied. */
     if (frame->type != AL_MSG_ACK) {
         r = ali_acks_flush(node);
@@ -261,11 +230,17 @@ static int handle_frame(struct al_node *node, struct ali_conn *conn, const struc
     return dispatch(node, conn, frame);
 }
 
+static uint32_t frame_limit(const struct al_node *node, const struct ali_conn *conn)
+{
+    return !conn->ready  ? FRAME_MAX_BEFORE_HELLO
+           : conn->joins ? FRAME_MAX_OF_JOIN
+                         : node->config.payload_max + (AL_FRAME_MAX - AL_PAYLOAD_MAX);
+}
+
 int ali_conn_bytes(struct al_node *node, struct ali_conn *conn, struct al_str data,
                    size_t *ret_consumed)
 {
-    uint32_t frame_max = conn->ready ? node->config.payload_max + (AL_FRAME_MAX - AL_PAYLOAD_MAX)
-                                     : FRAME_MAX_BEFORE_HELLO;
+    uint32_t frame_max = frame_limit(node, conn);
     size_t consumed = 0;
     int r = 0;
 
@@ -284,8 +259,7 @@ int ali_conn_bytes(struct al_node *node, struct ali_conn *conn, struct al_str da
         }
         consumed += (size_t)size;
         r = handle_frame(node, conn, &frame);
-        frame_max = conn->ready ? node->config.payload_max + (AL_FRAME_MAX - AL_PAYLOAD_MAX)
-                                : FRAME_MAX_BEFORE_HELLO;
+        frame_max = frame_limit(node, conn);
     }
     ali_receipts_flush(node, conn);
     *ret_consumed = conn->closing ? data.n : consumed;

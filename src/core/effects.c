@@ -73,6 +73,48 @@ void ali_effect_send_ext(struct al_node *node, uint32_t conn, size_t from, struc
     ali_effect_send(node, conn, from);
 }
 
+int ali_effect_issue(struct al_node *node, uint32_t conn, uint64_t serial, struct al_str identity,
+                     struct al_str csr)
+{
+    struct al_effects *effects = node->v.effects;
+    size_t from = effects->data.size;
+
+    if (ali_effects_room(node, (size_t)identity.n + csr.n) < 0)
+        return -AL_E_NOMEM;
+    (void)al_buf_put(&effects->data, identity.p, identity.n);
+    (void)al_buf_put(&effects->data, csr.p, csr.n);
+    effects->list[effects->count++] = (struct al_effect){.type = AL_EFFECT_ISSUE,
+                                                         .conn = conn,
+                                                         .lsn = serial,
+                                                         .record_type = identity.n,
+                                                         .offset = from,
+                                                         .size = identity.n + csr.n};
+    return 0;
+}
+
+int al_issued_encode(struct al_buf *out, const struct al_issued *issued)
+{
+    uint8_t size[4];
+    int r;
+
+    al_put32(size, issued->certificate.n);
+    r = al_buf_put(out, size, sizeof(size));
+    if (r == 0)
+        r = al_buf_put(out, issued->certificate.p, issued->certificate.n);
+    return r < 0 ? r : al_buf_put(out, issued->authorities.p, issued->authorities.n);
+}
+
+int al_issued_decode(struct al_str data, struct al_issued *ret_issued)
+{
+    uint32_t n = data.n >= 4 ? al_get32(data.p) : 0;
+
+    if (!n || n > data.n - 4)
+        return -AL_E_INVALID;
+    ret_issued->certificate = al_str_of(data.p + 4, n);
+    ret_issued->authorities = al_str_of(data.p + 4 + n, data.n - 4 - n);
+    return 0;
+}
+
 void ali_effect_close(struct al_node *node, uint32_t conn)
 {
     struct al_effects *effects = node->v.effects;

@@ -31,7 +31,7 @@ static int check_issue(const struct al_node *node, const struct ali_conn *conn, 
 {
     if (!node->config.network.n)
         return -AL_E_UNSUPPORTED;
-    if (!csr.n || csr.n > AL_CSR_MAX)
+    if (!csr.n || csr.n > AL_PKI_REQUEST_MAX)
         return -AL_E_INVALID;
     if (conn->issuing)
         return -AL_E_BUSY;
@@ -155,7 +155,7 @@ static int check_maker(const struct al_node *node, const struct ali_conn *conn, 
 static int make(struct al_node *node, struct ali_conn *conn, const struct al_msg_identity_new *m,
                 struct ali_rec_identity_set *record)
 {
-    ali_ref ref;
+    ali_ref ref, agent; /* the agent is the maker's, who may act as it here */
     int r;
 
     if (!node->config.network.n)
@@ -172,7 +172,13 @@ static int make(struct al_node *node, struct ali_conn *conn, const struct al_msg
         r = -AL_E_LIMIT;
     if (r < 0)
         return r;
-    record->identity = ref == AL_REF_NONE ? node->d.next_identity : ali_identity_at(node, ref)->d.number;
+    if (ali_find_agent_name(node, record->agent) == AL_REF_NONE) {
+        r = ali_agent_get(node, conn, m->agent, true, &agent);
+        if (r < 0)
+            return r;
+    }
+    record->identity =
+        ref == AL_REF_NONE ? node->d.next_identity : ali_identity_at(node, ref)->d.number;
     return ali_commit(node, ALI_REC_IDENTITY_SET, record);
 }
 
@@ -230,25 +236,26 @@ static void send_row(struct al_node *node, struct ali_conn *conn, uint32_t reque
 {
     const struct ali_identity *identity = ali_identity_at(node, ref);
     uint32_t links = identity->v.link_count;
-    struct al_msg_identity_row row = {
-        .request = request,
-        .number = identity->d.number,
-        .uid = identity->d.uid,
-        .state = identity->d.state,
-        .links = (uint8_t)(links < UINT8_MAX ? links : UINT8_MAX),
-        .made_ms = identity->d.made_ms,
-        .token_ms = identity->d.token_ms,
-        .serial = identity->d.serial,
-        .issued_ms = identity->d.issued_ms,
-        .agent = ali_identity_name(identity),
-        .key = al_str_of(identity->d.key, identity->d.has_key ? 32 : 0)};
+    struct al_msg_identity_row row = {.request = request,
+                                      .number = identity->d.number,
+                                      .uid = identity->d.uid,
+                                      .state = identity->d.state,
+                                      .links = (uint8_t)(links < UINT8_MAX ? links : UINT8_MAX),
+                                      .made_ms = identity->d.made_ms,
+                                      .token_ms = identity->d.token_ms,
+                                      .serial = identity->d.serial,
+                                      .issued_ms = identity->d.issued_ms,
+                                      .agent = ali_identity_name(identity),
+                                      .key =
+                                          al_str_of(identity->d.key, identity->d.has_key ? 32 : 0)};
 
     ALI_SEND(node, conn->number, identity_row, &row);
 }
 
 static bool by_name(const struct al_node *node, ali_ref a, ali_ref b)
 {
-    return ali_compare(ali_identity_name(ali_identity_at(node, a)), ali_identity_name(ali_identity_at(node, b))) <= 0;
+    return ali_compare(ali_identity_name(ali_identity_at(node, a)),
+                       ali_identity_name(ali_identity_at(node, b))) <= 0;
 }
 
 int ali_handle_identity_list(struct al_node *node, struct ali_conn *conn,
@@ -257,8 +264,9 @@ int ali_handle_identity_list(struct al_node *node, struct ali_conn *conn,
     struct ali_page page;
 
     if (m->exact) {
-        ali_ref ref = al_name_is_valid(m->after) ? ali_find_identity(node, ali_name_normal(m->after))
-                                                 : AL_REF_NONE;
+        ali_ref ref = al_name_is_valid(m->after)
+                          ? ali_find_identity(node, ali_name_normal(m->after))
+                          : AL_REF_NONE;
 
         if (ref != AL_REF_NONE)
             send_row(node, conn, m->request, ref);

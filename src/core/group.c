@@ -182,14 +182,14 @@ static void send_member(struct al_node *node, struct ali_conn *conn, uint32_t re
 static int check_reader(struct al_node *node, const struct ali_conn *conn,
                         const struct ali_group *group, struct al_str name)
 {
-    if (!name.n && ali_may_act(conn, ali_agent_at(node, group->d.agent)))
+    if (!name.n && ali_may_act(node, conn, ali_agent_at(node, group->d.agent)))
         return 0;
     for (ali_ref m = group->d.members.head; m != AL_REF_NONE;
          m = ali_member_at(node, m)->d.of_group.next) {
         const struct ali_agent *member = ali_agent_at(node, stream_of(node, m)->d.to);
 
         if ((ali_member_at(node, m)->d.left_seq && !AL_PLANT(node, GROUP_HISTORY_OPEN)) ||
-            !ali_may_act(conn, member) ||
+            !ali_may_act(node, conn, member) ||
             (name.n &&
              !al_str_eq(ali_name_normal(name), al_str_of(member->d.name, member->d.name_size))))
             continue;

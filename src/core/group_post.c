@@ -271,7 +271,7 @@ int ali_handle_group_leave(struct al_node *node, struct ali_conn *conn,
         agent = ali_find_agent_name(node, ali_name_normal(m->agent));
     if (r == 0 && agent == AL_REF_NONE)
         r = al_name_is_valid(m->agent) ? -AL_E_UNKNOWN_AGENT : -AL_E_BAD_NAME;
-    if (r == 0 && !ali_may_act(conn, ali_agent_at(node, agent)) &&
+    if (r == 0 && !ali_may_act(node, conn, ali_agent_at(node, agent)) &&
         !ali_may_manage(node, conn, ali_group_at(node, ref)->d.agent))
         r = -AL_E_NOT_OWNER;
     if (r == 0)

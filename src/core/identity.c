@@ -50,15 +50,10 @@ ali_ref ali_find_identity(const struct al_node *node, struct al_str name)
 
 bool ali_identity_text(const struct al_node *node, struct al_str name, char *ret_text)
 {
-    const char *slash = memchr(name.p, '/', name.n);
-    uint32_t space = slash ? (uint32_t)(slash - (const char *)name.p) : 0;
-    struct al_identity identity = {
-        .role = AL_ROLE_AGENT,
-        .network = node->config.network,
-        .namespace = slash ? al_str_of(name.p, space) : al_str_c("default"),
-        .name = slash ? al_str_of(slash + 1, name.n - space - 1) : name};
+    struct al_identity identity;
 
-    return al_identity_format(&identity, ret_text) == 0;
+    return al_identity_of(node->config.network, AL_ROLE_AGENT, name, &identity) == 0 &&
+           al_identity_format(&identity, ret_text) == 0;
 }
 
 /* ---- records ----------------------------------------------------------------------------- */
@@ -191,8 +186,7 @@ int ali_identity_load(struct al_node *node, const struct ali_item_identity *item
     int e = 0;
 
     if (!al_name_is_valid(item->agent) || ali_find_identity(node, item->agent) != AL_REF_NONE ||
-        !item->identity ||
-        item->identity >= AL_UID_REMOTE || item->state < AL_IDENTITY_WAITS ||
+        !item->identity || item->identity >= AL_UID_REMOTE || item->state < AL_IDENTITY_WAITS ||
         item->state > AL_IDENTITY_REVOKED || (item->token.n && item->token.n != 32) ||
         (item->key.n && item->key.n != 32))
         return -AL_E_DAMAGED;
@@ -235,52 +229,41 @@ static int check_certificate(const struct al_node *node, ali_ref ref, uint64_t s
     return 0;
 }
 
-/* The agent that an identity speaks for, as the core names it; false: no agent of this network. */
-static bool agent_of(const struct al_node *node, struct al_str text, char room[AL_NAME_MAX],
-                     struct al_str *ret_name)
+/* The identity that a verified certificate names, AL_REF_NONE. */
+static ali_ref find_text(const struct al_node *node, struct al_str text)
 {
     struct al_identity identity;
-    uint32_t n;
+    char name[AL_NAME_MAX + 1];
 
     if (al_identity_parse(text, &identity) < 0 || identity.role != AL_ROLE_AGENT ||
         !al_str_eq(identity.network, node->config.network))
-        return false;
-    n = identity.namespace.n;
-    if (n + 1 + identity.name.n > AL_NAME_MAX)
-        return false;
-    memcpy(room, identity.namespace.p, n);
-    room[n] = '/';
-    memcpy(room + n + 1, identity.name.p, identity.name.n);
-    *ret_name = ali_name_normal(al_str_of(room, n + 1 + identity.name.n));
-    return true;
+        return AL_REF_NONE;
+    al_identity_full_name(&identity, name);
+    return ali_find_identity(node, al_str_c(name));
 }
 
-int ali_link_open(struct al_node *node, struct ali_conn *conn, const struct al_event *event)
+void ali_link_open(struct al_node *node, struct ali_conn *conn, const struct al_event *event)
 {
-    char room[AL_NAME_MAX];
-    struct al_str name;
-    ali_ref ref = AL_REF_NONE;
+    ali_ref ref;
     int r;
 
     conn->identity = AL_REF_NONE;
     conn->joins = event->link == AL_LINK_JOIN;
     conn->uid = event->link == AL_LINK_LOCAL ? event->uid : AL_UID_REMOTE;
     if (event->link != AL_LINK_REMOTE)
-        return 0;
-    if (agent_of(node, event->data, room, &name))
-        ref = ali_find_identity(node, name);
+        return;
+    ref = find_text(node, event->data);
     r = check_certificate(node, ref, event->serial);
     if (r < 0) {
         node->v.counters.links_refused++;
         ali_send_fatal(node, conn, 0, r,
                        "this certificate does not count any more; join again with a new token "
                        "(agentlink identity new)");
-        return 0;
+        return;
     }
     conn->identity = ref;
     conn->uid = AL_UID_REMOTE | ali_identity_at(node, ref)->d.number;
     ali_identity_at(node, ref)->v.link_count++;
-    return 0;
 }
 
 void ali_link_closed(struct al_node *node, struct ali_conn *conn)

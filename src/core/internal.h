@@ -2,6 +2,8 @@
 #ifndef AL_CORE_INTERNAL_H
 #define AL_CORE_INTERNAL_H
 
+#include "core/groups.h"
+#include "core/identities.h"
 #include "core/list.h"
 #include "core/state.h"
 
@@ -32,6 +34,9 @@ void ali_effect_send(struct al_node *node, uint32_t conn, size_t from);
 /* ali_effect_send of a frame that begins at `from`, behind which `ext` is put. Needs room. */
 void ali_effect_send_ext(struct al_node *node, uint32_t conn, size_t from, struct al_str ext);
 void ali_effect_close(struct al_node *node, uint32_t conn);
+/* Hands out an ISSUE for the identity. 0, -AL_E_NOMEM. */
+int ali_effect_issue(struct al_node *node, uint32_t conn, uint64_t serial, struct al_str identity,
+                     struct al_str csr);
 /* Hands out a READ of these LSNs for `read` (its request number is filled in). 0, -AL_E_NOMEM. */
 int ali_effect_read(struct al_node *node, struct ali_read *read, const uint64_t *lsns,
                     uint32_t count);
@@ -252,14 +257,15 @@ void ali_conn_free(struct al_node *node, struct ali_conn *conn);
 /* The open connection of that number, or NULL. */
 struct ali_conn *ali_conn_at(const struct al_node *node, uint32_t number);
 /* A connection was accepted. 0 or -AL_E_NOMEM. */
-int ali_conn_open(struct al_node *node, uint32_t number, uint32_t uid);
+int ali_conn_open(struct al_node *node, const struct al_event *event);
 /* A connection is gone: its sessions may come back, its channels do not. */
 void ali_conn_closed(struct al_node *node, uint32_t number);
 /* Handles the frames in data; *ret_consumed bytes of it. 0 or -AL_E_NOMEM, -AL_E_DAMAGED. */
 int ali_conn_bytes(struct al_node *node, struct ali_conn *conn, struct al_str data,
                    size_t *ret_consumed);
-/* True if this connection may act as the agent: its owner or root. */
-bool ali_may_act(const struct ali_conn *conn, const struct ali_agent *agent);
+/* True if this connection may act as the agent: its owner, root, or with its certificate. */
+bool ali_may_act(const struct al_node *node, const struct ali_conn *conn,
+                 const struct ali_agent *agent);
 
 /* ---- page.c: lists that are asked for page by page --------------------------------------- */
 
@@ -650,70 +656,6 @@ int ali_stream_get(struct al_node *node, const struct ali_conn *conn,
                    const struct al_msg_channel_open *m, ali_ref *ret_stream);
 /* The connection holds the producer from here on. */
 void ali_producer_take(struct al_node *node, struct ali_conn *conn, ali_ref ref);
-/* ---- group.c, group_apply.c, group_post.c ------------------------------------------------ */
-
-/* The group of that name, AL_REF_NONE; namespace "default" may stand in the name. */
-ali_ref ali_find_group(const struct al_node *node, struct al_str name);
-/* The group whose agent has this number. */
-ali_ref ali_find_group_id(const struct al_node *node, uint32_t id);
-/* The member (a former one that still has mail included) of the group that is this agent. */
-ali_ref ali_find_member(const struct al_node *node, ali_ref group, ali_ref agent);
-/* A member's stream goes: it is forgotten. */
-void ali_member_forget(struct al_node *node, ali_ref member);
-/* A member, former if left_seq is not 0, and a group of an agent, as a record or a snapshot says;
- * room must be there. */
-ali_ref ali_member_load(struct al_node *node, ali_ref group, ali_ref stream, uint64_t joined_seq,
-                        uint64_t left_seq);
-ali_ref ali_group_make(struct al_node *node, ali_ref agent);
-/* Frees the memory that a group owns, nothing else. */
-void ali_group_free(struct al_node *node, ali_ref ref);
-/* Moves a group's record to a new place: see ali_prepare_carry, ali_apply_carry. */
-int ali_group_prepare_carry(struct al_node *node, const struct ali_rec_carry *r);
-void ali_group_apply_carry(struct al_node *node, uint64_t lsn, const struct ali_rec_carry *r);
-/* True if somebody still refers to the record of the group's message. */
-bool ali_group_holds(const struct al_node *node, ali_ref group, uint64_t seq, uint64_t lsn);
-/* apply_message.c: the part of an admission that groups share: track, recent id, key. */
-int ali_prepare_admission(struct al_node *node, const struct ali_rec_publish *r);
-void ali_apply_admission(struct al_node *node, const struct ali_rec_publish *r);
-/* A pending message's record stands elsewhere now. */
-void ali_stream_moved(struct al_node *node, ali_ref stream, uint64_t seq, uint64_t lsn);
-/* Room for more slices of its history. 0, -AL_E_NOMEM, or -AL_E_DAMAGED: so many there never are.
- */
-int ali_slices_reserve(struct al_node *node, struct ali_group *group, uint32_t more);
-/* Slices of a history, as a table. */
-static inline struct ali_slice *ali_slices(const struct ali_group *group, uint32_t *ret_count)
-{
-    *ret_count = group->d.slice_count;
-    return group->d.slices;
-}
-
-/* Whether a message of a stream to a group can be admitted behind `more` others. 0, or why not. */
-int ali_group_check(const struct al_node *node, const struct ali_stream *stream,
-                    const struct ali_rec_publish *record, uint32_t more);
-/* Admits one that was checked, as one record: the history is trimmed afterwards. 0, -AL_E_NOMEM. */
-int ali_group_admit(struct al_node *node, const struct ali_channel *channel,
-                    const struct ali_rec_publish *record, struct ali_receipt_run *ret_receipt);
-/* What is known of a message by its place in the group; false: there never was one. */
-bool ali_group_describe(const struct al_node *node, ali_ref stream, uint64_t seq,
-                        struct al_msg_record *row);
-/* conn wants to know how the message ends at all members. */
-void ali_group_watch(struct al_node *node, const struct ali_conn *conn, ali_ref stream,
-                     uint64_t seq, const struct al_id *id);
-/* A delivery to a member has ended, or a member has left: senders are told what is over. */
-void ali_group_settled(struct al_node *node, ali_ref group);
-static inline void ali_stream_settled(struct al_node *node, ali_ref stream)
-{
-    ali_ref member = ali_stream_at(node, stream)->v.member;
-
-    if (member != AL_REF_NONE)
-        ali_group_settled(node, ali_member_at(node, member)->d.group);
-}
-/* Forgets what of the history has outlived its retention. 0 or -AL_E_NOMEM. */
-int ali_group_trim(struct al_node *node, ali_ref group);
-/* A piece of history has been read. */
-void ali_group_read(struct al_node *node, struct ali_conn *conn, const struct ali_read *read,
-                    const struct al_event *event);
-
 /* ---- history.c, replay.c: what has ended well and is kept -------------------------------- */
 
 struct ali_item_agent;
@@ -781,20 +723,29 @@ int ali_unwrap(const struct al_record_view *view, unsigned type, struct al_str *
 /* ---- handlers of frames: 0, -AL_E_NOMEM, -AL_E_DAMAGED; everything else is answered ------ */
 
 /* clang-format off */
-#define ALI_HANDLED(H)                                                                             \
-    H(hello) H(ping) H(pong) H(goodbye) H(producer_open) H(channel_open) H(channel_resume)         \
-    H(channel_close) H(publish) H(attach) H(detach) H(credit) H(ack) H(nack) H(extend) H(settle)   \
-    H(end_watch) H(record_get) H(agent_list) H(agent_add) H(agent_remove) H(stream_list)           \
-    H(dlq_list) H(dlq_get) H(dlq_redrive) H(dlq_purge) H(status_get) H(metrics_get)      \
-    H(cancel) H(kind_list) H(kind_set) H(kind_remove) H(breaker_list) \
-    H(schedule_set) H(schedule_remove) H(schedule_list) \
-    H(commit) H(kv_get) H(kv_list) H(health_get) H(gap_nack)                                       \
-    H(group_add) H(group_remove) H(group_list) H(group_join) H(group_leave) H(group_members)       \
-    H(group_history) H(retain_set) H(history_list) H(replay) H(part)            \
-    H(workflow_get) H(workflow_list) H(acl_set) H(acl_remove) H(acl_list) H(acl_test)
+#define ALI_HANDLED(H) \
+    H(HELLO, hello) H(PING, ping) H(PONG, pong) H(GOODBYE, goodbye) \
+    H(PRODUCER_OPEN, producer_open) H(CHANNEL_OPEN, channel_open) \
+    H(CHANNEL_RESUME, channel_resume) H(CHANNEL_CLOSE, channel_close) H(PUBLISH, publish) \
+    H(ATTACH, attach) H(DETACH, detach) H(CREDIT, credit) H(ACK, ack) H(NACK, nack) \
+    H(EXTEND, extend) H(SETTLE, settle) H(END_WATCH, end_watch) H(RECORD_GET, record_get) \
+    H(AGENT_LIST, agent_list) H(AGENT_ADD, agent_add) H(AGENT_REMOVE, agent_remove) \
+    H(STREAM_LIST, stream_list) H(DLQ_LIST, dlq_list) H(DLQ_GET, dlq_get) \
+    H(DLQ_REDRIVE, dlq_redrive) H(DLQ_PURGE, dlq_purge) H(STATUS_GET, status_get) \
+    H(METRICS_GET, metrics_get) H(CANCEL, cancel) H(KIND_LIST, kind_list) H(KIND_SET, kind_set) \
+    H(KIND_REMOVE, kind_remove) H(BREAKER_LIST, breaker_list) H(SCHEDULE_SET, schedule_set) \
+    H(SCHEDULE_REMOVE, schedule_remove) H(SCHEDULE_LIST, schedule_list) H(COMMIT, commit) \
+    H(KV_GET, kv_get) H(KV_LIST, kv_list) H(HEALTH_GET, health_get) H(GAP_NACK, gap_nack) \
+    H(GROUP_ADD, group_add) H(GROUP_REMOVE, group_remove) H(GROUP_LIST, group_list) \
+    H(GROUP_JOIN, group_join) H(GROUP_LEAVE, group_leave) H(GROUP_MEMBERS, group_members) \
+    H(GROUP_HISTORY, group_history) H(RETAIN_SET, retain_set) H(HISTORY_LIST, history_list) \
+    H(REPLAY, replay) H(PART, part) H(WORKFLOW_GET, workflow_get) H(WORKFLOW_LIST, workflow_list) \
+    H(IDENTITY_NEW, identity_new) H(JOIN, join) H(CERT_RENEW, cert_renew) \
+    H(IDENTITY_REVOKE, identity_revoke) H(IDENTITY_LIST, identity_list) \
+    H(ACL_SET, acl_set) H(ACL_REMOVE, acl_remove) H(ACL_LIST, acl_list) H(ACL_TEST, acl_test)
 /* clang-format on */
 
-#define ALI_H(lower)                                                    \
+#define ALI_H(symbol, lower)                                            \
     int ali_handle_##lower(struct al_node *node, struct ali_conn *conn, \
                            const struct al_msg_##lower *m);
 ALI_HANDLED(ALI_H)

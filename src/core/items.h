@@ -180,6 +180,18 @@
     U64(key, "sequence of the dead letter, number of the scheduled one") \
     U64(workflow, "number of its workflow")                              \
     U64(number, "its number in that")
+#define AL_FIELDS_ITEM_IDENTITY(U8, U16, U32, U64, ID, STR, BYTES)           \
+    U32(identity, "its number")                                              \
+    U32(uid, "user who made it")                                             \
+    U8(state, "1 waits for its token, 2 active, 3 revoked")                  \
+    U64(made_ms, "wall clock of IDENTITY_SET")                               \
+    U64(token_ms, "wall clock up to which its token counts, 0: it has none") \
+    U64(valid_serial, "oldest certificate that counts")                      \
+    U64(serial, "newest certificate, 0: none yet")                           \
+    U64(issued_ms, "wall clock when that was issued")                        \
+    STR(agent, "the agent")                                                  \
+    BYTES(token, "digest of its token, or empty")                            \
+    BYTES(key, "Ed25519 key, or empty")
 
 #define AL_FIELDS_ITEM_RULE(U8, U16, U32, U64, ID, STR, BYTES) \
     U64(rule, "as in RULE_SET")                                \
@@ -219,12 +231,14 @@
     M(WORKFLOW, workflow)     \
     M(NUMBERING, numbering)   \
     M(NUMBER_TAG, number_tag) \
-    M(RULE, rule)
+    M(RULE, rule)             \
+    M(IDENTITY, identity)
 
 /* Tags of optional fields: u32 payload bytes of a MARK, a DELAYED, a LETTER. */
 enum { ALI_ITEM_EXT_BYTES = 1 };
-/* u64 version of the rules of permissions, of META; none: they have never changed. */
-enum { ALI_META_EXT_ACL_VERSION = 1 };
+/* Of META: u64 version of the rules of permissions (none: they have never changed); u32 number of
+ * the newest identity that there has been. */
+enum { ALI_META_EXT_ACL_VERSION = 1, ALI_META_EXT_IDENTITY = 2 };
 
 /* Struct, decoder, and an encoder that appends {u32 length, u8 part, body} to a buffer. `ext` are
  * the optional fields behind the others, as in records. */

@@ -124,7 +124,7 @@ static uint32_t send_all_letters(struct al_node *node, struct ali_conn *conn,
     ali_page_init(&page, limit, ali_letter_by_position);
     for (ali_ref ref = 0; ref < node->letters.end; ref++)
         if (al_pool_has(&node->letters, ref) && ali_letter_at(node, ref)->d.position > m->after &&
-            ali_may_act(conn, ali_agent_at(node, ali_letter_at(node, ref)->d.agent)))
+            ali_may_act(node, conn, ali_agent_at(node, ali_letter_at(node, ref)->d.agent)))
             ali_page_offer(node, &page, ref);
     ali_page_sort(node, &page);
     for (uint32_t i = 0; i < page.count; i++) {
@@ -163,7 +163,7 @@ static ali_ref find_letter_by_id(const struct al_node *node, const struct ali_co
 
         if (al_pool_has(&node->letters, ref) && al_id_eq(&letter->d.id, id) &&
             (!agent.n || letter->d.agent == owner) &&
-            ali_may_act(conn, ali_agent_at(node, letter->d.agent)))
+            ali_may_act(node, conn, ali_agent_at(node, letter->d.agent)))
             return ref;
     }
     return AL_REF_NONE;

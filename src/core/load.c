@@ -19,6 +19,7 @@ static int load_meta(struct al_node *node, const struct ali_item_meta *item)
     node->v.meta_agent = item->next_agent;
     node->v.meta_stream = item->next_stream;
     node->v.meta_producer = item->next_producer;
+    node->v.meta_identity = ali_ext_get_u32(item->ext, ALI_META_EXT_IDENTITY) + 1;
     node->d.next_position = item->next_position;
     node->v.live_base = item->live_base;
     al_recent_reset(&node->d.ids, item->ids_first);
@@ -327,6 +328,11 @@ static int load_kind(struct al_node *node, const struct ali_item_kind *item)
     return ali_load_kind(node, item);
 }
 
+static int load_identity(struct al_node *node, const struct ali_item_identity *item)
+{
+    return ali_identity_load(node, item);
+}
+
 static int load_schedule(struct al_node *node, const struct ali_item_schedule *item)
 {
     struct ali_rec_schedule_set record = {.name = item->name,
@@ -584,10 +590,12 @@ int al_node_load_done(struct al_node *node, uint64_t snapshot_lsn)
     for (ali_ref ref = 0; ref < node->agents.end; ref++)
         ali_letters_sort(node, ali_agent_at(node, ref), ali_letter_by_position);
     if (node->v.meta_agent < node->d.next_agent || node->v.meta_stream < node->d.next_stream ||
-        node->v.meta_producer < node->d.next_producer)
+        node->v.meta_producer < node->d.next_producer ||
+        node->v.meta_identity < node->d.next_identity)
         return -AL_E_DAMAGED;
     node->d.next_agent = node->v.meta_agent;
     node->d.next_stream = node->v.meta_stream;
     node->d.next_producer = node->v.meta_producer;
+    node->d.next_identity = node->v.meta_identity;
     return 0;
 }

@@ -79,6 +79,8 @@ static void init_tables(struct al_node *node)
     al_pool_init(&node->letters, alloc, sizeof(struct ali_letter), 6);
     al_pool_init(&node->schedules, alloc, sizeof(struct ali_schedule), 6);
     al_pool_init(&node->kinds, alloc, sizeof(struct ali_kind), 6);
+    al_pool_init(&node->identities, alloc, sizeof(struct ali_identity), 6);
+    al_index_init(&node->identity_names, alloc);
     al_pool_init(&node->gaps, alloc, sizeof(struct ali_gap), 6);
     ali_lanes_init(node);
     ali_acl_init(node);
@@ -154,7 +156,7 @@ int al_node_new(const struct al_node_config *config, struct al_node **ret_node)
     node->alloc = (struct al_alloc){counted_realloc, node};
     node->state_bytes = sizeof(*node);
     init_tables(node);
-    node->d.next_agent = node->d.next_stream = 1;
+    node->d.next_agent = node->d.next_stream = node->d.next_identity = 1;
     node->d.next_producer = node->d.next_position = 1;
     node->v.loading = true;
     al_wheel_init(&node->v.wheel, 0, timer_at, node);
@@ -220,6 +222,8 @@ void al_node_free(struct al_node *node)
     al_pool_deinit(&node->lanes);
     al_pool_deinit(&node->commits);
     al_pool_deinit(&node->histories);
+    al_pool_deinit(&node->identities);
+    al_index_deinit(&node->identity_names);
     ali_workflows_deinit(node);
     ali_acl_deinit(node);
     al_buf_deinit(&node->v.prepared_kept);
@@ -352,7 +356,7 @@ static int handle(struct al_node *node, const struct al_event *event)
     case AL_EVENT_TICK:
         return 0;
     case AL_EVENT_OPEN:
-        return ali_conn_open(node, event->conn, event->uid);
+        return ali_conn_open(node, event);
     case AL_EVENT_BYTES:
         conn = ali_conn_at(node, event->conn);
         if (conn)
@@ -368,6 +372,8 @@ static int handle(struct al_node *node, const struct al_event *event)
     case AL_EVENT_DISK:
         node->v.disk_full = event->disk_full;
         return 0;
+    case AL_EVENT_ISSUED:
+        return ali_issued(node, event);
     }
     return -AL_E_INVALID;
 }

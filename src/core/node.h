@@ -76,7 +76,10 @@ struct al_node_config {
     uint64_t workflow_ttl_ms; /* one that is not used for so long is forgotten */
     struct al_policy policy;
     struct al_breaker_policy breaker;
-    struct al_retain retain;            /* of agents that are created; count 0: nothing is kept */
+    struct al_str network;   /* identities are spiffe://NETWORK/...; empty: there are none */
+    struct al_str addresses; /* where links are taken, shown to who makes a token */
+    uint8_t authority[32];   /* SHA-256 of its certificate */
+    struct al_retain retain; /* of agents that are created; count 0: nothing is kept */
     const struct al_kind_policy *kinds; /* defaults; what is registered counts before them */
     uint32_t kind_count;
     uint32_t plant; /* simulator builds: a planted bug (plants.h); 0 everywhere else */
@@ -87,12 +90,20 @@ void al_node_config_init(struct al_node_config *config, const struct al_alloc *a
 
 enum al_event_type {
     AL_EVENT_TICK,      /* time has passed: call at al_node_deadline_ns at the latest */
-    AL_EVENT_OPEN,      /* a connection was accepted: conn, uid */
+    AL_EVENT_OPEN,      /* a connection was accepted: conn, link, uid; REMOTE: data, serial */
     AL_EVENT_BYTES,     /* bytes came in on conn: data; see al_effects.consumed */
     AL_EVENT_CLOSED,    /* conn is gone; its number may be used again */
     AL_EVENT_READ_DONE, /* answer to a READ effect: request, status, records in the order asked */
     AL_EVENT_CARRY,     /* old records: those that still matter are persisted again */
     AL_EVENT_DISK,      /* disk_full changed */
+    AL_EVENT_ISSUED,    /* answer to an ISSUE effect: conn, serial, status, data (al_issued) */
+};
+
+/* How a connection came. */
+enum al_link {
+    AL_LINK_LOCAL,  /* from this machine, as a user: uid */
+    AL_LINK_REMOTE, /* with a certificate that was verified: identity (data) and serial */
+    AL_LINK_JOIN,   /* with nothing: it may only use a token */
 };
 
 /* A journal record as it was persisted. */
@@ -106,14 +117,28 @@ struct al_event {
     enum al_event_type type;
     struct al_now now;  /* never goes back in mono_ns; wall_ms may jump */
     uint32_t conn;      /* number chosen by the driver, dense: it indexes a table */
-    uint32_t uid;       /* OPEN: the peer's user */
-    struct al_str data; /* BYTES */
+    enum al_link link;  /* OPEN */
+    uint32_t uid;       /* OPEN: the peer's user, below AL_UID_REMOTE */
+    uint64_t serial;    /* OPEN, ISSUED: of the certificate */
+    struct al_str data; /* BYTES; OPEN: identity; ISSUED */
     uint64_t request;   /* READ_DONE */
-    int status;         /* READ_DONE: 0 or a negative error */
+    int status;         /* READ_DONE, ISSUED: 0 or a negative error */
     const struct al_record_view *records; /* READ_DONE, CARRY */
     uint32_t record_count;
     bool disk_full; /* DISK */
 };
+
+/* Owners from this number on are identities, not users of this machine. */
+#define AL_UID_REMOTE 0x80000000u
+
+/* Data of an ISSUED event: DER of a certificate and of the authorities, one behind the other. */
+struct al_issued {
+    struct al_str certificate, authorities;
+};
+/* Appends it. 0 or -AL_E_NOMEM. */
+int al_issued_encode(struct al_buf *out, const struct al_issued *issued);
+/* Views into data. 0 or -AL_E_INVALID. */
+int al_issued_decode(struct al_str data, struct al_issued *ret_issued);
 
 /* Record bytes after which the answer to a READ may end: a driver holds no more in memory. */
 #define AL_READ_BYTES (1u << 20)
@@ -124,6 +149,9 @@ enum al_effect_type {
     AL_EFFECT_CLOSE,  /* close conn when what was sent before is written; AL_EVENT_CLOSED follows */
     AL_EFFECT_READ,   /* read records back: request, data is an array of uint64_t LSNs; the answer
                           may end behind the first two records that fill AL_READ_BYTES */
+    AL_EFFECT_ISSUE,  /* make a certificate for conn: lsn is its serial, data the identity and,
+                         behind record_type bytes, a PKCS#10 request; AL_EVENT_ISSUED follows, in
+                         a later step */
     AL_EFFECT_NOTICE, /* something that people should know: record_type is an al_node_notice, conn
                          the length of its subject, at the beginning of data; the rest is the
                          detail; lsn is a number where the notice has one. May be ignored */

@@ -79,6 +79,9 @@
     X(ACL_ROLE_SHALLOW, "acl-role-shallow", "roles that a role has do not count")                  \
     X(ACL_WAITING_PASSES, "acl-waiting-passes",                                                    \
       "what was admitted is delivered though the rules forbid it now")                             \
+    X(TOKEN_TWICE, "token-twice", "a join token can be used again")                                \
+    X(REVOKED_WELCOME, "revoked-welcome", "a revoked certificate opens a link")                    \
+    X(REVOKED_STAYS, "revoked-stays", "links of a revoked identity go on")                         \
     X(KEY_FORGOTTEN, "key-forgotten", "snapshots garble idempotency keys")
 
 /* Value of al_node_config.plant: one at a time. */

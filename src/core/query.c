@@ -73,8 +73,8 @@ static bool may_ask(const struct al_node *node, const struct ali_conn *conn, ali
 {
     const struct ali_stream *stream = ali_stream_at(node, stream_ref);
 
-    return ali_may_act(conn, ali_agent_at(node, stream->d.from)) ||
-           ali_may_act(conn, ali_agent_at(node, stream->d.to));
+    return ali_may_act(node, conn, ali_agent_at(node, stream->d.from)) ||
+           ali_may_act(node, conn, ali_agent_at(node, stream->d.to));
 }
 
 static int read_end(struct al_node *node, const struct ali_conn *conn, enum ali_read_kind kind,

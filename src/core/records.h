@@ -220,6 +220,22 @@
 #define AL_FIELDS_REC_FORGET(U8, U16, U32, U64, ID, STR, BYTES) \
     U32(stream, "the stream")                                   \
     U64(last_seq, "its history up to here has outlived its age")
+#define AL_FIELDS_REC_IDENTITY_SET(U8, U16, U32, U64, ID, STR, BYTES) \
+    U32(identity, "its number")                                       \
+    U32(uid, "user who made it")                                      \
+    U64(wall_ms, "wall clock")                                        \
+    U64(token_ms, "wall clock up to which the token counts")          \
+    STR(agent, "the agent that its holder may act as")                \
+    BYTES(token, "digest of the token, 32 bytes")
+#define AL_FIELDS_REC_IDENTITY_ISSUE(U8, U16, U32, U64, ID, STR, BYTES)            \
+    U8(joined, "1: with the token, which is used up; older certificates are void") \
+    U64(wall_ms, "wall clock")                                                     \
+    STR(agent, "whose identity; the serial number is the LSN of this record")      \
+    BYTES(key, "Ed25519 key, 32 bytes; empty: as before")
+#define AL_FIELDS_REC_IDENTITY_REVOKE(U8, U16, U32, U64, ID, STR, BYTES) \
+    U8(forget, "1: it is gone")                                          \
+    U64(wall_ms, "wall clock")                                           \
+    STR(agent, "whose identity")
 
 /* M(symbol, lower, number, meaning) */
 #define AL_RECORDS(M)                                                     \
@@ -257,7 +273,10 @@
     M(GROUP_POST, group_post, 22, "a group's next message")               \
     M(GROUP_TRIM, group_trim, 23, "a group's history was shortened")      \
     M(WORKFLOW, workflow, 40, "a workflow begins or is forgotten")        \
-    M(NUMBERED, numbered, 41, "a message of a workflow was admitted")
+    M(NUMBERED, numbered, 41, "a message of a workflow was admitted")     \
+    M(IDENTITY_SET, identity_set, 52, "an identity waits for its token")  \
+    M(IDENTITY_ISSUE, identity_issue, 53, "it gets a certificate")        \
+    M(IDENTITY_REVOKE, identity_revoke, 54, "an identity is revoked")
 
 /* Record types as they stand in the journal. */
 enum ali_record_type {

@@ -495,7 +495,7 @@ static int find_settled(const struct al_node *node, const struct ali_conn *conn,
     for (ali_ref ref = named; ref < end; ref++) {
         const struct ali_agent *agent = ali_agent_at(node, ref);
 
-        if (!al_pool_has(&node->agents, ref) || !ali_may_act(conn, agent))
+        if (!al_pool_has(&node->agents, ref) || !ali_may_act(node, conn, agent))
             continue;
         if (!find_out(node, agent, &m->message_id, ret_place))
             continue;

@@ -22,10 +22,14 @@ static int put_meta(const struct al_node *node, uint64_t live_base, struct al_bu
                                  .ids_first = node->d.ids.first,
                                  .ended_first = node->d.ended.first,
                                  .keys_first = node->d.keys.first};
-    uint8_t room[12];
+    uint8_t room[20];
 
+    item.ext = al_str_of(room, 0);
     if (node->acl.version)
         item.ext = ali_ext_put_u64(room, ALI_META_EXT_ACL_VERSION, node->acl.version);
+    item.ext.p = room;
+    item.ext.n +=
+        ali_ext_put_u32(room + item.ext.n, ALI_META_EXT_IDENTITY, node->d.next_identity - 1).n;
     return ali_put_item_meta(out, &item);
 }
 
@@ -328,6 +332,7 @@ static const struct al_pool *pool_of(const struct al_node *node, unsigned part)
         [ALI_PART_NUMBERING] = &node->flows.numberings,
         [ALI_PART_NUMBER_TAG] = &node->flows.tags,
         [ALI_PART_RULE] = &node->acl.rules,
+        [ALI_PART_IDENTITY] = &node->identities,
     };
 
     return pools[part];
@@ -390,6 +395,8 @@ static int put_object(const struct al_node *node, unsigned part, uint64_t number
         return ali_number_tag_put(node, object, out);
     case ALI_PART_RULE:
         return ali_rule_put(object, out);
+    case ALI_PART_IDENTITY:
+        return ali_identity_put(object, out);
     case ALI_PART_KEYED:
         return put_keyed(node, al_recent_at(&node->d.keys, number), out);
     default: /* ALI_PART_KEY: nothing */

@@ -478,8 +478,12 @@ struct ali_receipt_run {
 
 struct ali_conn {
     uint32_t number, uid;
-    bool ready;   /* HELLO was taken */
-    bool closing; /* CLOSE was handed out: nothing more is read */
+    uint32_t identity; /* reference of who it came as, AL_REF_NONE: from this machine */
+    uint64_t issuing;  /* serial of the certificate that it waits for, 0: none */
+    uint32_t issue_of, issue_request; /* then: the identity; the client's number */
+    bool joins;                       /* it came with nothing but a token, and may only use that */
+    bool ready;                       /* HELLO was taken */
+    bool closing;                     /* CLOSE was handed out: nothing more is read */
     struct al_id instance;
     struct ali_channel **channels; /* by channel number - 1; NULL: not open */
     uint32_t channel_cap;
@@ -602,6 +606,7 @@ enum ali_part {
     ALI_PART_NUMBERING,
     ALI_PART_NUMBER_TAG,
     ALI_PART_RULE,
+    ALI_PART_IDENTITY,
     ALI_PART_COUNT
 };
 struct ali_kept_key {
@@ -631,7 +636,7 @@ struct ali_letter_log {
 struct ali_counters {
     uint64_t accepted, delivered, failed, retried, redelivered, duplicates, refused, expired,
         volatile_sent, volatile_dropped, replayed, parts, parts_dropped, parts_refused, commits,
-        commits_repeated, commits_refused, asked_again;
+        commits_repeated, commits_refused, asked_again, links_refused;
 };
 
 struct al_node {
@@ -641,20 +646,20 @@ struct al_node {
     struct {
         uint64_t lsn; /* newest record applied */
         uint64_t epoch;
-        uint32_t next_agent, next_stream;
+        uint32_t next_agent, next_stream, next_identity;
         uint64_t next_producer, next_position;
         uint64_t kept;         /* messages in all histories */
         uint64_t letter_bytes; /* payloads of all dead letters */
         struct al_recent ids, ended, keys;
     } d;
     struct al_pool agents, streams, producers, tracks, marks, delayed, letters, kinds, schedules,
-        values, commits, groups, members, histories;
+        values, commits, groups, members, histories, identities;
     struct ali_workflows flows;
     struct ali_acl acl;
     struct al_pool gaps;  /* volatile */
     struct al_pool lanes; /* of unordered streams; what is durable of them is in the streams */
-    struct al_index agent_names, agent_ids, stream_ids, stream_keys, producer_ids, track_keys,
-        mark_keys, delayed_ids, letter_ids, schedule_names, key_places, value_keys;
+    struct al_index agent_names, agent_ids, identity_names, stream_ids, stream_keys, producer_ids,
+        track_keys, mark_keys, delayed_ids, letter_ids, schedule_names, key_places, value_keys;
     struct {
         struct al_now now;
         uint64_t start_ms;
@@ -689,9 +694,10 @@ struct al_node {
         ali_ref sweep_at;
         struct al_pool watches;
         struct al_index watch_places;
-        uint64_t breakers_open;           /* open or half-open */
-        uint64_t waiting, leased;         /* sums over all agents; scheduled ones: delayed.count */
-        uint32_t meta_agent, meta_stream; /* while loading: counters of the snapshot */
+        uint64_t breakers_open;   /* open or half-open */
+        uint64_t waiting, leased; /* sums over all agents; scheduled ones: delayed.count */
+        uint32_t meta_agent, meta_stream,
+            meta_identity; /* while loading: counters of the snapshot */
         uint64_t meta_producer;
         struct ali_held_commit held;
         uint8_t *prepared_value; /* between prepare and apply of KV_SET */

@@ -6,7 +6,9 @@
 #include "base/errors.h"
 #include "base/limits.h"
 #include "node/config.h"
+#include "node/network.h"
 #include "node/runner.h"
+#include "os/clock.h"
 #include "os/entropy.h"
 #include "os/file_disk.h"
 #include "os/memory.h"
@@ -46,6 +48,8 @@ struct daemon {
     char default_data[PATH_MAX], default_listen[PATH_MAX];
     const char *paths[AL_CONFIG_LISTEN_MAX + 1]; /* socket paths */
     unsigned sandbox;                            /* what is in force of it */
+    const char *links[AL_CONFIG_LISTEN_MAX + 1]; /* HOST:PORT for TLS */
+    struct al_network *network;                  /* NULL: nothing from elsewhere */
     struct al_runner *runner;
 };
 
@@ -77,8 +81,8 @@ static const struct argp_option options[] = {
      "~/.local/share/agentlink)",
      0},
     {"listen", KEY_LISTEN, "ADDRESS", 0,
-     "unix:PATH to listen on; may be repeated (default: agentlink.sock in /run/agentlink for root, "
-     "else in $XDG_RUNTIME_DIR)",
+     "unix:PATH or tls:HOST:PORT to listen on; may be repeated (default: agentlink.sock in "
+     "/run/agentlink for root, else in $XDG_RUNTIME_DIR, and nothing on the network)",
      0},
     {"http", KEY_HTTP, "HOST:PORT", OPTION_HIDDEN, "", 0},
     {"config", KEY_CONFIG, "FILE", 0, "Configuration file (JSON); options win over it", 0},
@@ -188,7 +192,28 @@ static void default_listen(struct daemon *daemon)
         fail_usage("XDG_RUNTIME_DIR is not set; say --listen unix:PATH");
     snprintf(daemon->default_listen, sizeof daemon->default_listen, "unix:%s/agentlink.sock",
              runtime);
-    daemon->listen[daemon->listen_count++] = daemon->default_listen;
+}
+
+/* Unix sockets and TLS ports apart. A node that is reached from elsewhere is also on this machine:
+ * that is where it is administered. */
+static void sort_addresses(struct daemon *daemon)
+{
+    unsigned paths = 0, links = 0;
+
+    for (unsigned i = 0; i < daemon->listen_count; i++) {
+        const char *address = daemon->listen[i];
+
+        if (strncmp(address, "tls:", 4) == 0 && address[4])
+            daemon->links[links++] = address + 4;
+        else if (strncmp(address, "unix:", 5) == 0 && address[5])
+            daemon->paths[paths++] = address + 5;
+        else
+            fail_usage("address %s: not one to listen on; say unix:PATH or tls:HOST:PORT", address);
+    }
+    if (paths == 0) {
+        default_listen(daemon);
+        daemon->paths[0] = daemon->default_listen + 5;
+    }
 }
 
 /* Options, then the file, then defaults. */
@@ -202,18 +227,7 @@ static void settle(struct daemon *daemon)
         default_data(daemon);
     for (unsigned i = 0; daemon->config.listen[i] && (i > 0 || !daemon->listen_count); i++)
         daemon->listen[daemon->listen_count++] = daemon->config.listen[i];
-    if (daemon->listen_count == 0)
-        default_listen(daemon);
-    for (unsigned i = 0; i < daemon->listen_count; i++) {
-        const char *address = daemon->listen[i];
-
-        if (strncmp(address, "tls:", 4) == 0)
-            fail_usage("address %s: this version listens on Unix sockets only; say unix:PATH",
-                       address);
-        if (strncmp(address, "unix:", 5) != 0 || address[5] == 0)
-            fail_usage("address %s: not one to listen on; say unix:PATH", address);
-        daemon->paths[i] = address + 5;
-    }
+    sort_addresses(daemon);
     if (!daemon->log_level)
         daemon->log_level = daemon->config.log_level;
     if (daemon->log_level && al_log_level_parse(daemon->log_level, &level))
@@ -337,10 +351,28 @@ static void enter_sandbox(struct daemon *daemon)
                     "sandbox", fields.text);
 }
 
+/* Authority and certificate, where links are taken. */
+static int open_network(struct daemon *daemon)
+{
+    struct al_network_config config = {
+        .data = daemon->data, .node = daemon->name, .lifetime_ms = daemon->config.certificate_ms};
+    char why[512];
+    int rc;
+
+    if (!daemon->links[0])
+        return 0;
+    rc = al_pki_program_init();
+    if (rc == 0)
+        rc = al_network_open(&config, al_clock_now().wall_ms, &daemon->network, why, sizeof why);
+    return rc ? fail_start(daemon, rc, why) : 0;
+}
+
 static int start(struct daemon *daemon)
 {
-    struct al_runner_config config = {
-        .unix_paths = daemon->paths, .log = al_logger_write, .log_ctx = &daemon->logger};
+    struct al_runner_config config = {.unix_paths = daemon->paths,
+                                      .tls_addresses = daemon->links,
+                                      .log = al_logger_write,
+                                      .log_ctx = &daemon->logger};
     struct al_store_report report;
     char where[PATH_MAX + 256], detail[sizeof where + sizeof report.detail + 32];
     int rc = al_file_disk_open(daemon->data, true, &config.disk);
@@ -363,6 +395,12 @@ static int start(struct daemon *daemon)
         config.disk->ops->close_disk(config.disk);
         return fail_start(daemon, rc, where);
     }
+    rc = open_network(daemon);
+    if (rc) {
+        config.disk->ops->close_disk(config.disk);
+        return rc;
+    }
+    config.network = daemon->network;
     enter_sandbox(daemon); /* behind the key, which a command may give */
     rc = al_runner_start(&config, &report, &daemon->runner);
     al_runner_unseal(&config);
@@ -375,6 +413,17 @@ static int start(struct daemon *daemon)
     return 0;
 }
 
+/* HOST:PORT separated by commas, each as one pair. */
+static void print_links(const char *addresses)
+{
+    while (*addresses) {
+        size_t n = strcspn(addresses, ",");
+
+        printf(" listen=tls:%.*s", (int)n, addresses);
+        addresses += n + (addresses[n] == ',');
+    }
+}
+
 static void print_ready(const struct daemon *daemon)
 {
     char resolved[PATH_MAX];
@@ -382,6 +431,7 @@ static void print_ready(const struct daemon *daemon)
     printf("ready");
     for (unsigned i = 0; daemon->paths[i]; i++)
         printf(" listen=unix:%s", daemon->paths[i]);
+    print_links(al_runner_addresses(daemon->runner));
     printf(" data=%s epoch=%llu pid=%ld sandbox=%s\n",
            realpath(daemon->data, resolved) ? resolved : daemon->data,
            (unsigned long long)al_runner_epoch(daemon->runner), (long)getpid(),
@@ -413,6 +463,7 @@ int main(int argc, char **argv)
     rc = al_runner_wait(daemon.runner);
     stop_runner = NULL;
     al_runner_free(daemon.runner);
+    al_network_close(daemon.network);
     al_config_deinit(&daemon.config);
     return exit_code(rc);
 }

@@ -61,6 +61,9 @@ static const struct number journal[] = {
     WIDE("reserve_bytes", reserve_bytes, 1u << 20, 1ull << 40),
     {0}};
 
+static const struct number network[] = {
+    WIDE("certificate_ms", certificate_ms, AL_CERTIFICATE_MIN_MS, AL_CERTIFICATE_MAX_MS), {0}};
+
 static const struct number retry[] = {POLICY("ack_timeout_ms", ack_timeout_ms, 1, AL_LEASE_MAX_MS),
                                       POLICY("base_ms", retry_base_ms, 1, AL_RETRY_CAP_MAX_MS),
                                       POLICY("factor", retry_factor, 1, 10),
@@ -192,6 +195,11 @@ static int parse_policy(const struct why *why, const char *where, json_t *value,
 static int parse_limits(struct al_config *config, const struct why *why, json_t *value)
 {
     return parse_numbers(why, "limits.", value, limits, config);
+}
+
+static int parse_network(struct al_config *config, const struct why *why, json_t *value)
+{
+    return parse_numbers(why, "network.", value, network, config);
 }
 
 static int parse_journal(struct al_config *config, const struct why *why, json_t *value)
@@ -440,6 +448,7 @@ static const struct section {
     {"limits", parse_limits},     {"journal", parse_journal}, {"log_level", parse_log_level},
     {"retry", parse_retry},       {"breaker", parse_breaker}, {"kinds", parse_kinds},
     {"allowed_uids", parse_uids}, {"retain", parse_retain},   {"seal", parse_seal},
+    {"network", parse_network},
 };
 
 #define SECTION_COUNT (sizeof sections / sizeof sections[0])
@@ -456,10 +465,11 @@ static int check_keys(const struct why *why, json_t *root)
         while (i < SECTION_COUNT && strcmp(sections[i].key, key) != 0)
             i++;
         if (i == SECTION_COUNT)
-            return refuse(why,
-                          "unknown key %.64s; known are name, data, listen, log_level, "
-                          "limits, journal, retry, breaker, kinds, retain, allowed_uids, seal",
-                          key);
+            return refuse(
+                why,
+                "unknown key %.64s; known are name, data, listen, log_level, "
+                "limits, journal, network, retry, breaker, kinds, retain, allowed_uids, seal",
+                key);
     }
     return 0;
 }
@@ -469,6 +479,7 @@ void al_config_init(struct al_config *config)
     *config = (struct al_config){
         .payload_bytes = AL_PAYLOAD_DEFAULT_MAX,
         .connections = AL_CONNECTIONS_MAX,
+        .certificate_ms = AL_CERTIFICATE_DEFAULT_MS,
         .inbox_messages = AL_INBOX_MESSAGES_MAX,
         .dead_letters = AL_DLQ_MESSAGES_DEFAULT,
         .dead_letter_bytes = AL_DLQ_BYTES_DEFAULT,

@@ -22,6 +22,7 @@ struct al_config {
     uint64_t dedup_keys, dedup_ttl_ms, records, records_ttl_ms;
     uint64_t workflows, workflow_blocks, workflow_ttl_ms;
     uint64_t segment_bytes, first_segment_bytes, reserve_bytes; /* 0: the store's default */
+    uint64_t certificate_ms;                                    /* life of certificates */
     struct al_policy retry;
     struct al_breaker_policy breaker;
     struct al_retain retain;

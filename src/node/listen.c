@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "node/runner_internal.h"
 #include "os/clock.h"
+#include "os/tcp_socket.h"
 #include "wire/messages.h"
 
 #include <stdio.h>
@@ -97,10 +98,14 @@ static void port_ready(struct al_watch *watch, unsigned ready)
 
     (void)ready;
     for (int i = 0; i < ACCEPT_BURST; i++) {
-        int fd, rc = al_socket_accept(port->listener.fd, &fd);
+        bool is_tcp = port->tcp_fd >= 0;
+        int fd, rc = al_socket_accept(is_tcp ? port->tcp_fd : port->listener.fd, &fd);
 
         if (rc == 0) {
-            welcome(port->runner, fd);
+            if (is_tcp)
+                ali_guest_open(port->runner, fd);
+            else
+                welcome(port->runner, fd);
             continue;
         }
         if (rc != -AL_E_BUSY)
@@ -109,41 +114,75 @@ static void port_ready(struct al_watch *watch, unsigned ready)
     }
 }
 
-int ali_ports_bind(struct al_runner *runner, const char *const *paths, char *why, size_t why_size)
+/* Notes the address that a TCP port really has. */
+static int note_address(struct al_runner *runner, const struct ali_port *port)
+{
+    char address[AL_TCP_ADDRESS_MAX];
+    size_t used = strlen(runner->addresses);
+    int r = al_tcp_address(port->tcp_fd, address);
+
+    if (r == 0)
+        snprintf(runner->addresses + used, ALI_ADDRESSES_ROOM - used, "%s%s", used ? "," : "",
+                 address);
+    return r;
+}
+
+static uint32_t count_of(const char *const *list)
 {
     uint32_t count = 0;
-    int rc;
 
-    while (paths && paths[count])
+    while (list && list[count])
         count++;
+    return count;
+}
+
+int ali_ports_bind(struct al_runner *runner, const struct al_runner_config *config, char *why,
+                   size_t why_size)
+{
+    uint32_t unixes = count_of(config->unix_paths),
+             count = unixes + count_of(config->tls_addresses);
+    int rc = 0;
+
+    runner->addresses = al_alloc_zero(&runner->alloc, ALI_ADDRESSES_ROOM);
+    if (!runner->addresses)
+        return -AL_E_NOMEM;
     if (count == 0)
         return 0;
     runner->ports = al_alloc_zero(&runner->alloc, count * sizeof *runner->ports);
     if (!runner->ports)
         return -AL_E_NOMEM;
     runner->port_count = count;
-    for (uint32_t i = 0; i < count; i++)
-        runner->ports[i].listener.fd = runner->ports[i].listener.lock_fd = -1;
     for (uint32_t i = 0; i < count; i++) {
         runner->ports[i].runner = runner;
-        rc = al_listener_bind(&runner->ports[i].listener, paths[i], why, why_size);
-        if (rc) {
-            ali_ports_close(runner);
-            return rc;
+        runner->ports[i].listener.fd = runner->ports[i].listener.lock_fd = -1;
+        runner->ports[i].tcp_fd = -1;
+    }
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        struct ali_port *port = &runner->ports[i];
+
+        if (i < unixes) {
+            rc = al_listener_bind(&port->listener, config->unix_paths[i], why, why_size);
+        } else {
+            rc = al_tcp_listen(config->tls_addresses[i - unixes], &port->tcp_fd, why, why_size);
+            if (rc == 0)
+                rc = note_address(runner, port);
         }
     }
-    return 0;
+    if (rc)
+        ali_ports_close(runner);
+    return rc;
 }
 
 int ali_ports_start(struct al_runner *runner, char *why, size_t why_size)
 {
     for (uint32_t i = 0; i < runner->port_count; i++) {
         struct ali_port *port = &runner->ports[i];
-        int rc = al_listener_start(&port->listener, why, why_size);
+        bool is_tcp = port->tcp_fd >= 0;
+        int rc = is_tcp ? 0 : al_listener_start(&port->listener, why, why_size);
 
         if (rc == 0)
-            rc = al_loop_add(&runner->loop, &port->watch, port->listener.fd, AL_LOOP_READ,
-                             port_ready);
+            rc = al_loop_add(&runner->loop, &port->watch, is_tcp ? port->tcp_fd : port->listener.fd,
+                             AL_LOOP_READ, port_ready);
         if (rc)
             return rc;
     }
@@ -156,6 +195,8 @@ void ali_ports_close(struct al_runner *runner)
         if (runner->ports[i].watch.fn)
             al_loop_remove(&runner->loop, &runner->ports[i].watch);
         al_listener_close(&runner->ports[i].listener);
+        if (runner->ports[i].tcp_fd >= 0)
+            close(runner->ports[i].tcp_fd);
     }
     al_alloc_free(&runner->alloc, runner->ports, runner->port_count * sizeof *runner->ports);
     runner->ports = NULL;

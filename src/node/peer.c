@@ -46,7 +46,7 @@ static struct ali_peer *conn_new(struct al_runner *runner)
     if (!conn)
         return NULL;
     conn->runner = runner;
-    conn->watch.fd = -1;
+    conn->watch.fd = conn->stream.fd = -1;
     conn->id = runner->free_id_count > 0 ? runner->slots[--runner->free_id_count].free_id
                                          : runner->conn_end++;
     runner->slots[conn->id].conn = conn;
@@ -75,8 +75,8 @@ static void conn_free(struct ali_peer *conn)
     assert(!conn->listed);
     forget_input(conn);
     forget_output(conn);
-    if (conn->watch.fd >= 0)
-        close(conn->watch.fd);
+    al_stream_close(&conn->stream);
+    runner->link_count -= conn->expire_ms != 0;
     if (conn->closing)
         runner->closing_count--;
     runner->slots[conn->id].conn = NULL;
@@ -111,7 +111,8 @@ void ali_peer_break(struct ali_peer *conn)
         return;
     conn->dead = true;
     al_loop_remove(&runner->loop, &conn->watch);
-    close(conn->watch.fd);
+    al_stream_close(&conn->stream);
+    conn->stream = (struct al_stream){.fd = -1};
     conn->watch.fd = -1;
     forget_output(conn);
     runner->slots[runner->dead_count++].dead = conn;
@@ -169,7 +170,7 @@ static int64_t read_large(struct ali_peer *conn, size_t frame)
         ali_runner_log(runner, AL_LOG_WARNING, "input_limit", NULL);
         return -AL_E_LIMIT;
     }
-    got = al_socket_read(conn->watch.fd, conn->in.data + conn->in.end, want);
+    got = al_stream_read(&conn->stream, conn->in.data + conn->in.end, want);
     if (got <= 0)
         return got;
     conn->in.end += (size_t)got;
@@ -188,7 +189,7 @@ static int64_t read_shared(struct ali_peer *conn)
 {
     struct al_runner *runner = conn->runner;
     size_t left = ali_buffer_size(&conn->in), consumed;
-    int64_t got = al_socket_read(conn->watch.fd, runner->input + left, ALI_INPUT_BYTES - left);
+    int64_t got = al_stream_read(&conn->stream, runner->input + left, ALI_INPUT_BYTES - left);
 
     if (got <= 0)
         return got;
@@ -201,21 +202,32 @@ static int64_t read_shared(struct ali_peer *conn)
     return got;
 }
 
-static void conn_read(struct ali_peer *conn)
+/* One read; true if more of what was taken from the socket waits (a record of TLS at most). */
+static bool read_once(struct ali_peer *conn)
 {
     struct al_runner *runner = conn->runner;
     size_t frame = frame_bytes(conn);
     int64_t got;
 
-    if (al_store_filling(runner->store) > ALI_BATCH_MAX)
-        return; /* the loop asks again when the disk has caught up */
+    if (al_store_filling(runner->store) > ALI_BATCH_MAX && !al_stream_has_more(&conn->stream))
+        return false; /* the loop asks again when the disk has caught up */
     got = frame > ALI_INPUT_BYTES ? read_large(conn, frame) : read_shared(conn);
     if (got > 0) {
         runner->counters.reads++;
         runner->counters.bytes_in += (uint64_t)got;
     } else if (got != -AL_E_BUSY) {
         ali_peer_break(conn);
+        return false;
     }
+    if (al_stream_is_blocked(&conn->stream) && !conn->blocked)
+        list(conn); /* TLS has something to say of its own */
+    return got > 0 && !conn->dead && !conn->closing && al_stream_has_more(&conn->stream);
+}
+
+static void conn_read(struct ali_peer *conn)
+{
+    while (read_once(conn))
+        ;
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
@@ -289,11 +301,15 @@ static void conn_write(struct ali_peer *conn)
     size_t n = (size_t)(conn->released - conn->sent);
     int64_t put;
 
+    if (al_stream_is_blocked(&conn->stream) && al_stream_flush(&conn->stream) == -AL_E_BUSY) {
+        conn->blocked = true;
+        return;
+    }
     if (n == 0)
         return;
-    put = al_socket_write(conn->watch.fd, conn->out.data + conn->out.begin, n);
+    put = al_stream_write(&conn->stream, conn->out.data + conn->out.begin, n);
     runner->counters.writes++;
-    if (put == -AL_E_CLOSED) {
+    if (put < 0 && put != -AL_E_BUSY) {
         conn->mute = true;
         forget_output(conn);
         return;
@@ -306,7 +322,7 @@ static void conn_write(struct ali_peer *conn)
         if (ali_buffer_size(&conn->out) == 0)
             ali_buffer_drop(&runner->buffers, &conn->out);
     }
-    conn->blocked = conn->sent < conn->released;
+    conn->blocked = conn->sent < conn->released || al_stream_is_blocked(&conn->stream);
 }
 
 /* Writes what may be written; true if the connection must stay listed. */
@@ -322,7 +338,7 @@ static bool conn_release(struct ali_peer *conn)
     }
     conn_write(conn);
     left = ali_buffer_size(&conn->out);
-    if (conn->closing && (left == 0 || conn->mute)) {
+    if (conn->closing && ((left == 0 && !conn->blocked) || conn->mute)) {
         ali_peer_break(conn);
         return false;
     }
@@ -382,22 +398,69 @@ static void conn_ready(struct al_watch *watch, unsigned ready)
         conn_read(conn);
 }
 
-void ali_peer_open(struct al_runner *runner, int fd, uint32_t uid)
+static struct ali_peer *peer_begin(struct al_runner *runner, struct al_stream stream,
+                                   struct al_event *event)
 {
     struct ali_peer *conn = conn_new(runner);
-    struct al_event event = {.type = AL_EVENT_OPEN, .now = al_clock_now(), .uid = uid};
 
     if (!conn) {
-        close(fd);
-        return;
+        al_stream_close(&stream);
+        return NULL;
     }
-    if (al_loop_add(&runner->loop, &conn->watch, fd, AL_LOOP_READ, conn_ready)) {
-        conn_free(conn); /* closes fd */
-        return;
+    conn->stream = stream;
+    if (al_loop_add(&runner->loop, &conn->watch, stream.fd, AL_LOOP_READ, conn_ready)) {
+        conn_free(conn); /* closes the stream */
+        return NULL;
     }
+    event->conn = conn->id;
+    ali_runner_step(runner, event);
+    return conn;
+}
+
+void ali_peer_open(struct al_runner *runner, int fd, uint32_t uid)
+{
+    struct al_stream stream = {.fd = fd};
+    struct al_event event = {.type = AL_EVENT_OPEN, .now = al_clock_now(), .uid = uid};
+
     al_socket_set_room(fd, ALI_SOCKET_ROOM);
-    event.conn = conn->id;
-    ali_runner_step(runner, &event);
+    (void)peer_begin(runner, stream, &event);
+}
+
+void ali_peer_open_link(struct al_runner *runner, struct al_stream stream, struct al_event *event,
+                        uint64_t expire_ms, struct al_str first)
+{
+    struct ali_peer *conn = peer_begin(runner, stream, event);
+    size_t consumed;
+
+    if (!conn)
+        return;
+    conn->expire_ms = expire_ms;
+    conn->joins = event->link == AL_LINK_JOIN;
+    runner->link_count++;
+    if (first.n) {
+        consumed = feed(conn, first.p, first.n);
+        keep(conn, first.p + consumed, first.n - consumed);
+    }
+    if (!conn->dead && !conn->closing && al_stream_has_more(&conn->stream))
+        conn_read(conn);
+}
+
+void ali_peer_renewed(struct al_runner *runner, uint32_t conn, uint64_t expire_ms)
+{
+    struct ali_peer *peer = conn < runner->conn_end ? runner->slots[conn].conn : NULL;
+
+    if (peer && peer->expire_ms && !peer->joins)
+        peer->expire_ms = expire_ms;
+}
+
+void ali_peers_expire(struct al_runner *runner, uint64_t wall_ms)
+{
+    for (uint32_t i = 0; i < runner->conn_end && runner->link_count; i++) {
+        struct ali_peer *conn = runner->slots[i].conn;
+
+        if (conn && conn->expire_ms && conn->expire_ms <= wall_ms)
+            ali_peer_break(conn);
+    }
 }
 
 static void check_lingering(struct al_runner *runner, uint64_t now_ns)

@@ -8,6 +8,7 @@
 
 #include "base/errors.h"
 #include "base/limits.h"
+#include "node/network.h"
 #include "node/runner_internal.h"
 #include "os/clock.h"
 
@@ -109,6 +110,20 @@ static void bell_ready(struct al_watch *watch, unsigned ready)
     al_doorbell_drain(&runner->bell);
 }
 
+static int make_node(struct al_runner *runner, const struct al_runner_config *config)
+{
+    struct al_node_config node = config->node;
+
+    node.admin_uid = runner->own_uid;
+    runner->network = config->network;
+    if (config->network) {
+        node.network = al_str_c(al_network_name(config->network));
+        node.addresses = al_str_c(runner->addresses);
+        memcpy(node.authority, al_network_fingerprint(config->network), sizeof node.authority);
+    }
+    return al_node_new(&node, &runner->node);
+}
+
 /* Everything that needs no disk. */
 static int prepare(struct al_runner *runner, const struct al_runner_config *config,
                    struct al_store_report *report)
@@ -129,13 +144,9 @@ static int prepare(struct al_runner *runner, const struct al_runner_config *conf
     if (rc == -AL_E_IO)
         snprintf(report->detail, sizeof report->detail, "%s", strerror(errno));
     if (rc == 0)
-        rc = ali_ports_bind(runner, config->unix_paths, report->detail, sizeof report->detail);
-    if (rc == 0) {
-        struct al_node_config node = config->node;
-
-        node.admin_uid = runner->own_uid;
-        rc = al_node_new(&node, &runner->node);
-    }
+        rc = ali_ports_bind(runner, config, report->detail, sizeof report->detail);
+    if (rc == 0)
+        rc = make_node(runner, config);
     return rc;
 }
 
@@ -165,6 +176,7 @@ static void runner_delete(struct al_runner *runner)
 {
     struct al_alloc alloc = runner->alloc;
 
+    al_alloc_free(&alloc, runner->addresses, runner->addresses ? ALI_ADDRESSES_ROOM : 0);
     pthread_mutex_destroy(&runner->lock);
     pthread_mutex_destroy(&runner->join_lock);
     al_doorbell_deinit(&runner->bell);
@@ -228,6 +240,7 @@ void ali_runner_close(struct al_runner *runner)
 {
     close_connects(runner);
     ali_ports_close(runner);
+    ali_links_close(runner);
     ali_journal_stop(runner);
     ali_worker_stop(runner);
     ali_peers_deinit(runner);
@@ -242,6 +255,11 @@ void ali_runner_close(struct al_runner *runner)
     al_loop_deinit(&runner->loop);
     runner->store = NULL;
     runner->node = NULL;
+}
+
+const char *al_runner_addresses(const struct al_runner *runner)
+{
+    return runner->addresses;
 }
 
 uint64_t al_runner_epoch(const struct al_runner *runner)

@@ -13,13 +13,16 @@
 #include "store/store.h"
 
 struct al_runner;
+struct al_network;
 
 struct al_runner_config {
     struct al_node_config node; /* what it points to must stay valid until al_runner_free */
     struct al_store_config store;
-    struct al_disk *disk;          /* taken over, also on failure */
-    const char *const *unix_paths; /* sockets to listen on; NULL-terminated; may be NULL */
-    const uint32_t *allowed_uids;  /* beside the own user and root; copied */
+    struct al_disk *disk;             /* taken over, also on failure */
+    const char *const *unix_paths;    /* sockets to listen on; NULL-terminated; may be NULL */
+    const char *const *tls_addresses; /* HOST:PORT likewise; needs `network` */
+    struct al_network *network;   /* authority and certificate; may be NULL; stays the caller's */
+    const uint32_t *allowed_uids; /* beside the own user and root; copied */
     uint32_t allowed_uid_count;
     uint32_t connections_max; /* 0: AL_CONNECTIONS_MAX */
     al_log_fn *log;           /* may be NULL; called from any of the runner's threads */
@@ -48,6 +51,9 @@ int al_runner_start(const struct al_runner_config *config, struct al_store_repor
                     struct al_runner **ret_runner);
 /* The node's epoch: how often it has been started. */
 uint64_t al_runner_epoch(const struct al_runner *runner);
+/* Where links from elsewhere are taken, HOST:PORT, separated by commas, with the ports that were
+ * really bound; "" nowhere. Valid as long as the runner. */
+const char *al_runner_addresses(const struct al_runner *runner);
 /* A new connection to the node as a stream socket, non-blocking, owned by the caller; to the node
  * it comes from this process's own user. 0, -AL_E_CLOSED (stopping), -AL_E_IO, -AL_E_NOMEM. */
 int al_runner_connect(struct al_runner *runner, int *ret_fd);

@@ -14,8 +14,8 @@
 #include "base/limits.h"
 #include "node/runner.h"
 #include "os/loop.h"
+#include "os/stream.h"
 #include "os/thread.h"
-#include "os/unix_socket.h"
 
 /* ---- limits of the runner ---------------------------------------------------------------- */
 
@@ -49,6 +49,15 @@
 #define ALI_ACCEPT_PAUSE_NS  (100 * AL_NS_PER_MS) /* after running out of descriptors */
 #define ALI_ACCEPT_LOG_NS    (10 * AL_NS_PER_SEC)
 #define ALI_MAINTAIN_WAIT_NS AL_NS_PER_SEC /* after a failed preparation of segments */
+
+#define ALI_ADDRESSES_ROOM 4096u /* text of all TCP addresses that are listened on */
+/* Links from elsewhere whose handshake is not done: so many at a time, for so long each; and how
+ * many are carried on in one turn of the loop (each takes up to a millisecond of it). */
+#define ALI_GUESTS_MAX          256u
+#define ALI_GUEST_NS            (5 * AL_NS_PER_SEC)
+#define ALI_HANDSHAKES_PER_TURN 4u
+#define ALI_JOIN_MS             10000u               /* a link that joins is closed after so long */
+#define ALI_LINKS_IDLE_NS       (10 * AL_NS_PER_SEC) /* without links the clock is looked at */
 
 /* ---- buffers.c --------------------------------------------------------------------------- */
 
@@ -100,7 +109,9 @@ struct ali_gate {
 
 struct ali_peer {
     struct al_watch watch;
+    struct al_stream stream; /* its descriptor is the one that is watched */
     struct al_runner *runner;
+    uint64_t expire_ms;    /* wall clock: when its certificate ends, 0: it has none */
     struct ali_buffer in;  /* a frame that has not come in whole */
     struct ali_buffer out; /* answers; positions count from the connection's first byte */
     uint64_t sent;         /* position of out.data[out.begin] */
@@ -114,6 +125,7 @@ struct ali_peer {
     bool paused;  /* too much output waits: not read from */
     bool mute;    /* the peer takes no answers any more; they are thrown away */
     bool closing; /* close when everything is written */
+    bool joins;   /* it came with a token alone: nothing makes it last longer */
     bool dead;    /* waits to be freed; the descriptor is closed */
 };
 
@@ -128,6 +140,14 @@ struct ali_slot {
 
 /* Takes over fd. Closes it on failure. */
 void ali_peer_open(struct al_runner *runner, int fd, uint32_t uid);
+/* Takes over a stream whose handshake is done; `event` says who it is, `first` what came with it,
+ * and at expire_ms it is closed. */
+void ali_peer_open_link(struct al_runner *runner, struct al_stream stream, struct al_event *event,
+                        uint64_t expire_ms, struct al_str first);
+/* Its certificate was renewed and ends then. */
+void ali_peer_renewed(struct al_runner *runner, uint32_t conn, uint64_t expire_ms);
+/* Closes links whose certificate has ended. */
+void ali_peers_expire(struct al_runner *runner, uint64_t wall_ms);
 /* Appends an answer that must wait for `gate` (a batch number, 0: nothing). */
 void ali_peer_send(struct ali_peer *conn, const void *p, size_t n, uint64_t gate);
 /* Closes when everything sent before is written. */
@@ -151,12 +171,15 @@ bool ali_peers_are_drained(const struct al_runner *runner);
 /* A socket that is listened on. */
 struct ali_port {
     struct al_watch watch;
-    struct al_listener listener;
+    struct al_listener listener; /* a Unix socket; fd -1: it is TCP */
+    int tcp_fd;                  /* -1: it is a Unix socket */
     struct al_runner *runner;
 };
 
-/* Binds all sockets; on failure `why` is filled and nothing stays bound. */
-int ali_ports_bind(struct al_runner *runner, const char *const *paths, char *why, size_t why_size);
+/* Binds all sockets; on failure `why` is filled and nothing stays bound. TCP ones listen at once:
+ * what comes early waits. */
+int ali_ports_bind(struct al_runner *runner, const struct al_runner_config *config, char *why,
+                   size_t why_size);
 /* Begins to accept. Errors as ali_ports_bind. */
 int ali_ports_start(struct al_runner *runner, char *why, size_t why_size);
 /* Listens again after a pause for want of descriptors. */
@@ -164,6 +187,31 @@ void ali_ports_resume(struct al_runner *runner);
 void ali_ports_close(struct al_runner *runner);
 /* Takes in the socket pairs of al_runner_connect. */
 void ali_connects_take(struct al_runner *runner);
+
+/* ---- links.c ----------------------------------------------------------------------------- */
+
+struct ali_guest;
+
+/* A certificate on its way to the core. */
+struct ali_issued {
+    uint32_t conn;
+    uint64_t serial, not_after_ms;
+    int status;
+    struct al_buf data;
+    struct ali_issued *next;
+};
+
+/* Begins a handshake; takes over fd. */
+void ali_guest_open(struct al_runner *runner, int fd);
+/* Once a turn: ends what is too slow or has expired, renews the node's own certificate. */
+void ali_links_run(struct al_runner *runner, struct al_now now);
+/* When to call that at the latest. */
+uint64_t ali_links_deadline_ns(const struct al_runner *runner);
+/* Forgets all guests. */
+void ali_links_close(struct al_runner *runner);
+/* An ISSUE effect; and the answers, between steps. */
+void ali_issue(struct al_runner *runner, const struct al_effect *effect, const uint8_t *data);
+void ali_issued_run(struct al_runner *runner);
 
 /* ---- worker.c ---------------------------------------------------------------------------- */
 
@@ -333,6 +381,12 @@ struct al_runner {
 
     struct ali_port *ports;
     uint32_t port_count;
+    struct al_network *network; /* NULL: nothing from elsewhere; the configuration's */
+    char *addresses;            /* where links are taken, separated by commas */
+    struct ali_guest *guests;
+    uint32_t guest_count, link_count, handshakes_left;
+    uint64_t links_refused, refused_log_ns, links_check_ns;
+    struct ali_issued *issued;
     uint64_t accept_retry_ns; /* 0: not paused */
     uint64_t accept_log_ns;   /* running out of descriptors is not logged before */
     uint64_t turned_away, turned_away_log_ns;

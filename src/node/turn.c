@@ -120,6 +120,9 @@ void ali_runner_effects(struct al_runner *runner)
         case AL_EFFECT_READ:
             ali_read_begin(runner, effect->lsn, al_str_of(data, effect->size));
             break;
+        case AL_EFFECT_ISSUE:
+            ali_issue(runner, effect, data);
+            break;
         case AL_EFFECT_NOTICE:
             log_notice(runner, effect, (const char *)data);
             break;
@@ -251,6 +254,9 @@ static uint64_t deadline_ns(const struct al_runner *runner)
     deadline = earlier(deadline, ali_upkeep_deadline_ns(runner));
     if (is_warm(runner))
         deadline = earlier(deadline, runner->warm_until_ns);
+    deadline = earlier(deadline, ali_links_deadline_ns(runner));
+    if (runner->issued)
+        return 0;
     if (runner->accept_retry_ns)
         deadline = earlier(deadline, runner->accept_retry_ns);
     if (runner->closing_count > 0)
@@ -400,7 +406,9 @@ static bool turn(struct al_runner *runner, bool busy)
     run_jobs(runner);
     ali_connects_take(runner);
     now = al_clock_now();
+    ali_links_run(runner, now);
     run_reads(runner);
+    ali_issued_run(runner);
     run_clock(runner, now);
     run_disk(runner, now);
     flush_or_gather(runner);

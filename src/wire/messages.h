@@ -9,6 +9,7 @@
 #include "wire/fields.h"
 #include "wire/messages_acl.h"
 #include "wire/messages_history.h"
+#include "wire/messages_identity.h"
 #include "wire/messages_workflow.h"
 #include "wire/values.h"
 
@@ -717,7 +718,15 @@
     M(ACL_LIST, acl_list, 0xa2, C, "lists the rules")                                          \
     M(ACL_ROW, acl_row, 0xa3, N, "a rule")                                                     \
     M(ACL_TEST, acl_test, 0xa4, C, "asks what the rules say")                                  \
-    M(ACL_VERDICT, acl_verdict, 0xa5, N, "answer")
+    M(ACL_VERDICT, acl_verdict, 0xa5, N, "answer")                                             \
+    M(IDENTITY_NEW, identity_new, 0xa8, C, "makes an identity that waits for its token")       \
+    M(IDENTITY_READY, identity_ready, 0xa9, N, "answer")                                       \
+    M(JOIN, join, 0xaa, C, "uses a token up")                                                  \
+    M(CERTIFICATE, certificate, 0xab, N, "answer to JOIN and CERT_RENEW")                      \
+    M(CERT_RENEW, cert_renew, 0xac, C, "asks for the next certificate")                        \
+    M(IDENTITY_REVOKE, identity_revoke, 0xad, C, "ends an identity and its connections")       \
+    M(IDENTITY_LIST, identity_list, 0xae, C, "lists identities")                               \
+    M(IDENTITY_ROW, identity_row, 0xaf, N, "an identity")
 
 /* Bodies that stand inside others. */
 #define AL_INNER(M)                                            \

@@ -26,7 +26,8 @@ FAMILIES = {"session": range(0x01, 0x10), "publish": range(0x10, 0x20),
             "gaps": range(0x68, 0x70),
             "group": range(0x70, 0x80),
             "workflow": range(0x8c, 0x90),
-            "acl": range(0xa0, 0xa8)}
+            "acl": range(0xa0, 0xa8),
+            "identity": range(0xa8, 0xb0)}
 
 
 def counting(fields):

@@ -46,6 +46,7 @@ def vectors(*names):
 
 @pytest.mark.parametrize("row", vectors("session", "publish", "deliver", "end", "query",
                                         "once", "schedule", "group", "inner", "gaps", "reply", "workflow", "acl",
+                                        "identity",
                                         "optional"))
 def test_vector(row):
     name, data = row["message"], bytes.fromhex(row["hex"])

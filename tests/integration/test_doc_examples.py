@@ -10,8 +10,7 @@ GUIDES = ["dead-letters", "groups", "permissions", "request-reply", "scheduling"
           "workflow-sequences"]
 
 
-@pytest.mark.parametrize("guide", GUIDES)
-def test_the_examples_of(guide, node, tmp_path):
+def run_guide(guide, node, tmp_path):
     text = (ROOT / "docs" / f"{guide}.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert blocks
@@ -24,3 +23,8 @@ def test_the_examples_of(guide, node, tmp_path):
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], cwd=tmp_path,
                               env=env, timeout=60, capture_output=True, text=True, check=False)
         assert done.returncode == 0, block + done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_examples_of(guide, node, tmp_path):
+    run_guide(guide, node, tmp_path)

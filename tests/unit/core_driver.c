@@ -99,6 +99,25 @@ static void say_workflow_side(struct driver *d, uint32_t conn, const struct al_f
             (unsigned long long)range.last, range.state);
 }
 
+static void say_identity_side(struct driver *d, uint32_t conn, const struct al_frame *frame)
+{
+    struct al_msg_identity_ready ready;
+    struct al_msg_identity_row row;
+    struct al_msg_certificate cert;
+
+    if (frame->type == AL_MSG_IDENTITY_READY && al_decode_identity_ready(frame->body, &ready) == 0)
+        say(d, "%u: IDENTITY_READY %.*s for %llu ms, at '%.*s'\n", conn, TEXT(ready.identity),
+            (unsigned long long)(ready.expires_ms - d->now.wall_ms), TEXT(ready.addresses));
+    else if (frame->type == AL_MSG_IDENTITY_ROW && al_decode_identity_row(frame->body, &row) == 0)
+        say(d, "%u: IDENTITY %u of %u %.*s state %u, %s, %u links, key %u\n", conn, row.number,
+            row.uid, TEXT(row.agent), row.state, row.token_ms ? "has a token" : "no token",
+            row.links, row.key.n ? row.key.p[0] : 0);
+    else if (al_decode_certificate(frame->body, &cert) == 0)
+        say(d, "%u: CERTIFICATE %s %.*s '%.*s' of '%.*s'\n", conn,
+            cert.serial == d->serial ? "issued" : "of another serial", TEXT(cert.identity),
+            TEXT(cert.certificate), TEXT(cert.authorities));
+}
+
 /* True if the frame names a group, and the hash of the message before. */
 static bool is_of_group(const struct al_frame *frame, const struct al_msg_deliver *deliver)
 {
@@ -258,6 +277,11 @@ static void say_frames(struct driver *d, uint32_t conn, struct al_str data)
         case AL_MSG_GROUP_ENTRY:
             say_group_side(d, conn, &frame);
             break;
+        case AL_MSG_IDENTITY_READY:
+        case AL_MSG_IDENTITY_ROW:
+        case AL_MSG_CERTIFICATE:
+            say_identity_side(d, conn, &frame);
+            break;
         case AL_MSG_WORKFLOW_ROW:
         case AL_MSG_WORKFLOW_RANGE:
             say_workflow_side(d, conn, &frame);
@@ -357,6 +381,13 @@ void driver_answer_reads(struct driver *d)
     }
 }
 
+static void note_issue(struct driver *d, const struct al_effect *effect, const uint8_t *data)
+{
+    say(d, "%u: issue %.*s '%.*s'\n", effect->conn, (int)effect->record_type, (const char *)data,
+        (int)(effect->size - effect->record_type), (const char *)data + effect->record_type);
+    d->serial = effect->lsn;
+}
+
 static void carry_out(struct driver *d)
 {
     for (size_t i = 0; i < d->effects.count; i++) {
@@ -369,6 +400,8 @@ static void carry_out(struct driver *d)
             say_frames(d, effect->conn, al_str_of(data, effect->size));
         else if (effect->type == AL_EFFECT_CLOSE)
             say(d, "%u: closed\n", effect->conn);
+        else if (effect->type == AL_EFFECT_ISSUE)
+            note_issue(d, effect, data);
         else if (effect->type == AL_EFFECT_NOTICE && effect->record_type == AL_NOTICE_DEAD_LETTER)
             d->letters_logged++;
         else if (effect->type == AL_EFFECT_NOTICE &&
@@ -524,6 +557,35 @@ void driver_open(struct driver *d, uint32_t conn, uint32_t uid, uint8_t instance
     assert_int_equal(al_put_hello(&d->in, &hello), 0);
     driver_send(d, conn);
     driver_forget(d);
+}
+
+void driver_link(struct driver *d, uint32_t conn, const char *identity, uint64_t serial)
+{
+    struct al_msg_hello hello = {
+        .magic = AL_WIRE_MAGIC, .version_min = 1, .version_max = 1, .instance.b[0] = 99};
+
+    step(d, (struct al_event){.type = AL_EVENT_OPEN,
+                              .conn = conn,
+                              .link = identity ? AL_LINK_REMOTE : AL_LINK_JOIN,
+                              .serial = serial,
+                              .data = al_str_c(identity ? identity : "")});
+    assert_int_equal(al_put_hello(&d->in, &hello), 0);
+    driver_send(d, conn);
+}
+
+void driver_issued(struct driver *d, uint32_t conn, uint64_t serial, int status)
+{
+    struct al_issued issued = {.certificate = al_str_c("cert"), .authorities = al_str_c("root")};
+    struct al_buf data;
+
+    al_buf_init(&data, &plain);
+    assert_int_equal(al_issued_encode(&data, &issued), 0);
+    step(d, (struct al_event){.type = AL_EVENT_ISSUED,
+                              .conn = conn,
+                              .serial = serial,
+                              .status = status,
+                              .data = al_str_of(data.data, status ? 0 : (uint32_t)data.size)});
+    al_buf_deinit(&data);
 }
 
 void driver_close(struct driver *d, uint32_t conn)

@@ -32,6 +32,7 @@ struct driver {
     bool mute_health;                 /* notices of health and alerts are not in the transcript */
     uint64_t chain_seq;               /* of the last GROUP_ENTRY, */
     uint8_t chain[32];                /* and the hash that follows from it */
+    uint64_t serial;                  /* of the last ISSUE effect */
     int read_error;                   /* what driver_answer_reads answers, 0: the records */
     bool hold_reads;                  /* READ effects are kept until driver_answer_reads */
     struct al_effect held[16];
@@ -48,6 +49,10 @@ void driver_deinit(struct driver *d);
 
 /* Opens connection conn as user uid and says HELLO as this instance; clears the transcript. */
 void driver_open(struct driver *d, uint32_t conn, uint32_t uid, uint8_t instance);
+/* Opens a link from elsewhere, with this certificate, or to join (NULL), and says HELLO. */
+void driver_link(struct driver *d, uint32_t conn, const char *identity, uint64_t serial);
+/* The driver has made the certificate 'cert' of authority 'root', or failed. */
+void driver_issued(struct driver *d, uint32_t conn, uint64_t serial, int status);
 void driver_close(struct driver *d, uint32_t conn);
 /* Sends what was put into d->in. */
 void driver_send(struct driver *d, uint32_t conn);

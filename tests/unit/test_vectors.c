@@ -191,7 +191,7 @@ static void test_valid(void **state)
 {
     static const char *const files[] = {"session", "publish",  "deliver", "end",   "query",
                                         "once",    "schedule", "group",   "inner", "gaps",
-                                        "reply",   "workflow", "acl"};
+                                        "reply",   "workflow", "acl",   "identity"};
     unsigned seen[CHECK_COUNT] = {0};
 
     (void)state;
