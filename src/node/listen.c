@@ -57,6 +57,13 @@ static void welcome(struct al_runner *runner, int fd)
         close(fd);
         return;
     }
+    if (uid >= AL_UID_REMOTE) { /* those numbers are the identities' */
+        snprintf(detail, sizeof detail,
+                 "user %u: users from %u on cannot connect; use one with a smaller number", uid,
+                 AL_UID_REMOTE);
+        turn_away(runner, fd, AL_E_DENIED, detail);
+        return;
+    }
     if (!is_allowed(runner, uid)) {
         snprintf(detail, sizeof detail,
                  "user %u is not admitted to this node; add it to allowed_uids", uid);
@@ -244,6 +251,6 @@ void ali_connects_take(struct al_runner *runner)
         if (runner->stopping || runner->conn_count >= runner->conns_max)
             close(fds[i]);
         else
-            ali_peer_open(runner, fds[i], runner->own_uid);
+            ali_peer_open(runner, fds[i], runner->own_uid < AL_UID_REMOTE ? runner->own_uid : 0);
     }
 }

@@ -35,11 +35,12 @@ static void everything_can_be_said(void **state)
               "\"kinds\": {\"job.slow\": {\"ack_timeout_ms\": 60000, \"title\": \"Slow\","
               "  \"priority\": 7, \"breaker\": {\"percent\": 20, \"own\": 1}}, \"once\": {\"max\": "
               "0}},"
-              "\"breaker\": {\"samples\": 3},"
+              "\"breaker\": {\"samples\": 3}, \"network\": {\"certificate_ms\": 3600000},"
               "\"retry\": {\"ack_timeout_ms\": 10, \"base_ms\": 20, \"factor\": 3, \"cap_ms\": 40,"
               "  \"max\": 5}}"),
         0);
     assert_string_equal(config.data, "/d");
+    assert_int_equal(config.certificate_ms, 3600000);
     assert_string_equal(config.listen[1], "unix:/b");
     assert_null(config.listen[2]);
     assert_string_equal(config.log_level, "debug");
