@@ -39,6 +39,8 @@ static void test_send_receive(void **state)
     message.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     message.headers = headers;
     message.header_count = 3;
+    assert_int_equal(al_send(client, &message, 5000, &receipt), -AL_ERR_DENIED);
+    ok(al_acl_allow(client, "alice", AL_ACL_SEND, "team/*", NULL)); /* another namespace */
     ok(al_send(client, &message, 5000, &receipt));
     assert_int_equal(al_message_id_compare(&receipt.id, &message.id), 0);
     assert_int_equal(receipt.seq, 1);
