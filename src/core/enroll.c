@@ -143,7 +143,7 @@ static int check_maker(const struct al_node *node, const struct ali_conn *conn, 
 
     if (conn->uid >= AL_UID_REMOTE)
         return -AL_E_DENIED;
-    if (conn->uid == 0)
+    if (ali_is_administrator(node, conn))
         return 0;
     if (ref != AL_REF_NONE && ali_identity_at(node, ref)->d.uid != conn->uid)
         return -AL_E_NOT_OWNER;

@@ -32,6 +32,7 @@ struct al_network {
     char dir[PATH_ROOM];
     uint64_t lifetime_ms, renew_ms;
     uint8_t fingerprint[32];
+    bool is_new; /* the authority was made just now, and is not written yet */
     struct al_pki_key *authority_key, *key;
     struct al_pki_cert *authority;
     struct al_tls_context *context;
@@ -240,7 +241,7 @@ static int get_authority(struct al_network *network, uint64_t now_ms, char *ret_
 
     path_of(network, "authority.pem", path);
     r = al_pki_cert_read(path, &network->authority, ret_why, why_size);
-    is_new = r == -AL_E_NOT_FOUND;
+    is_new = network->is_new = r == -AL_E_NOT_FOUND;
     if (r < 0 && !is_new)
         return r;
     r = get_key(network, "authority.key", is_new, &network->authority_key, ret_why, why_size);
@@ -282,9 +283,9 @@ static int open_all(struct al_network *network, const struct al_network_config *
         r = renew(network, now_ms, ret_why, why_size);
     network->renew_ms = renewal_ms(network, now_ms);
     path_of(network, "authority.pem", path);
-    if (r == 0)
+    if (r == 0 && network->is_new)
         r = al_pki_cert_write(network->authority, path, false, ret_why, why_size);
-    return r == -AL_E_EXISTS ? 0 : r;
+    return r;
 }
 
 int al_network_open(const struct al_network_config *config, uint64_t now_ms,
