@@ -81,6 +81,7 @@ struct sim_disk {
     const char *misuse;
     sim_disk_watch_fn *watch;
     void *watch_ctx;
+    sim_disk_write_fn *on_write; /* with the same ctx; NULL: none */
     struct sim_corruption corruption[SIM_CORRUPTIONS];
     uint32_t corruption_count;
 };

@@ -59,7 +59,8 @@ enum sim_fault {
     X(NOT_OUT, "asked for deliveries that are not out")                  \
     X(OF_KIND, "message in another stream, by its kind")                 \
     X(JOINED, "program from elsewhere joined with a token")              \
-    X(REVOKED, "link refused or ended, its certificate being void")
+    X(REVOKED, "link refused or ended, its certificate being void")      \
+    X(SEALED, "file sealed under a key of its own")
 
 enum sim_situation {
 #define AL_X(symbol, text) SIM_REACHED_##symbol,

@@ -17,6 +17,7 @@ struct sim_ledger *sim_ledger_new(void)
     ledger->lanes = sim_lanes_new();
     ledger->kinds = sim_kinds_new();
     ledger->identities = sim_identities_new();
+    ledger->seals = sim_seals_new();
     sim_groups_init(ledger);
     return ledger;
 }
@@ -38,6 +39,7 @@ void sim_ledger_free(struct sim_ledger *ledger)
     sim_lanes_free(ledger->lanes);
     sim_kinds_free(ledger->kinds);
     free(ledger->identities);
+    sim_seals_free(ledger->seals);
     free(ledger->pending);
     free(ledger->said);
     free(ledger);

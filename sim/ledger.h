@@ -234,6 +234,7 @@ struct sim_ledger {
     struct sim_lanes *lanes;           /* lanes.c */
     struct sim_kinds *kinds;           /* kinds.c */
     struct sim_identities *identities; /* enroller.c */
+    struct sim_seals *seals;           /* seals.c */
     uint64_t unordered;                /* messages of unordered streams that were taken */
     uint32_t tap_generation;
     struct { /* SETTLE frames that are not answered yet */
@@ -444,6 +445,13 @@ void sim_tap_reset(struct sim *sim);
 void sim_tap_record(struct sim *sim, uint32_t type);
 /* True if this lease is the one that counts now, as far as the tap can know. */
 bool sim_lease_is_good(const struct sim *sim, const struct sim_slot *slot, uint64_t lease);
+
+/* ---- seals.c: keys of sealed files ------------------------------------------------------- */
+
+struct sim_seals *sim_seals_new(void);
+void sim_seals_free(struct sim_seals *seals);
+/* Looks at what is written to the disk; ctx is the world. */
+void sim_seals_write(void *ctx, const void *bytes, size_t n, uint64_t offset);
 
 /* ---- enroller.c: identities, as the journal has them ------------------------------------- */
 

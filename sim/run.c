@@ -207,6 +207,7 @@ static struct sim *setup(const struct sim_options *options, uint64_t seed)
     sim_disk_set_capacity(sim->disk, p->capacity_bytes);
     *sim_disk_faults(sim->disk) = p->disk;
     sim_disk_watch(sim->disk, on_disk, sim);
+    sim_disk_on_write(sim->disk, sim_seals_write);
     sim_driver_start(sim);
     sim->client_count = p->producers + p->consumers + p->tools + 1 + p->enrollers + p->groupers +
                         p->schedulers + p->committers + p->historians + 1;

@@ -355,6 +355,8 @@ static int disk_write(struct al_disk *base, struct al_disk_file *file, const voi
         return misuse(disk, "a write to a read-only file, or an unaligned direct write");
     if (n == 0)
         return after_change(handle, cut, 0);
+    if (disk->on_write)
+        disk->on_write(disk->watch_ctx, p, n, offset);
     inode = disk->inodes[file->inode];
     if (offset + n > SIM_FILE_MAX)
         return misuse(disk, "a file grew beyond every limit");
@@ -639,6 +641,11 @@ struct al_disk *sim_disk_standalone(uint64_t seed)
 
     handle_of(base)->owns_disk = true;
     return base;
+}
+
+void sim_disk_on_write(struct sim_disk *disk, sim_disk_write_fn *fn)
+{
+    disk->on_write = fn;
 }
 
 void sim_disk_watch(struct sim_disk *disk, sim_disk_watch_fn *fn, void *ctx)

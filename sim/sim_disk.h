@@ -49,6 +49,9 @@ struct al_disk *sim_disk_standalone(uint64_t seed);
 /* Called for every changing call that succeeds, and for the ends: text as in the trace. */
 typedef void sim_disk_watch_fn(void *ctx, const char *text, const uint64_t arg[3]);
 void sim_disk_watch(struct sim_disk *disk, sim_disk_watch_fn *fn, void *ctx);
+/* Is shown what is about to be written, with the ctx of the watcher. */
+typedef void sim_disk_write_fn(void *ctx, const void *bytes, size_t n, uint64_t offset);
+void sim_disk_on_write(struct sim_disk *disk, sim_disk_write_fn *fn);
 
 struct sim_disk_faults *sim_disk_faults(struct sim_disk *disk);
 /* Room for all files together; writes beyond it say disk full. */

@@ -25,7 +25,8 @@
     P(RETRY_FLUSH, "retry-flush", "a failed flush is tried again and believed")                  \
     P(SNAPSHOT_AHEAD, "snapshot-ahead", "a snapshot does not wait for its records")              \
     P(NO_HEADER_FLUSH, "no-header-flush", "a segment is named before it is flushed")             \
-    P(NO_CLOSING_BLOCK, "no-closing-block", "a segment does not say which one follows it")
+    P(NO_CLOSING_BLOCK, "no-closing-block", "a segment does not say which one follows it")       \
+    P(KEY_KEPT, "key-kept", "after a start files are sealed under the keys of the first start")
 
 /* The bit of each plant. */
 enum al_store_plant {

@@ -78,6 +78,10 @@ void ali_sealed_begin(struct al_store *store, uint8_t *block, struct al_seal *re
     ali_lock(store); /* segments and snapshots are made by different threads */
     al_seal_draw(&store->seal_source, key);
     al_seal_draw(&store->seal_source, nonce);
+    if (AL_PLANT(store, KEY_KEPT)) { /* the count without the seed */
+        memset(key, 0, sizeof key);
+        al_put64(key, store->seal_source.count);
+    }
     ali_unlock(store);
     slot_fill(block, 0, store->config.seal.key, nonce, key);
     al_seal_init(ret_seal, key, block + 40);
