@@ -22,7 +22,7 @@ import files
 from report import Report
 
 # What gcc takes and clang 14 does not know.
-GCC_ONLY = re.compile(r" -f(?:stack-clash-protection|cf-protection)\b")
+GCC_ONLY = re.compile(r" -f(?:stack-clash-protection|cf-protection=full)(?= )")
 
 
 def compilation_database(build, folder):

@@ -189,9 +189,9 @@ static void check_row(const json_t *row, bool loose, unsigned *seen)
 
 static void test_valid(void **state)
 {
-    static const char *const files[] = {"session", "publish",  "deliver", "end",   "query",
-                                        "once",    "schedule", "group",   "inner", "gaps",
-                                        "reply",   "workflow", "acl",   "identity"};
+    static const char *const files[] = {"session", "publish",  "deliver", "end",     "query",
+                                        "once",    "schedule", "group",   "inner",   "gaps",
+                                        "reply",   "workflow", "acl",     "identity"};
     unsigned seen[CHECK_COUNT] = {0};
 
     (void)state;
