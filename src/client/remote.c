@@ -78,7 +78,7 @@ static int use(struct ali_remote *remote, struct al_pki_cert *chain, char *ret_w
 {
     struct al_tls_config config = {
         .key = remote->key, .chain = chain, .authorities = remote->authorities};
-    struct al_tls_context *context;
+    struct al_tls_context *context = NULL;
     struct al_pki_info info;
     int r = al_pki_cert_info(chain, 0, &info);
 
@@ -258,8 +258,8 @@ static int ask(struct al_client *client)
  * old one, which still counts. */
 static int take(struct ali_remote *remote)
 {
-    struct al_msg_certificate m;
-    struct al_pki_cert *chain;
+    struct al_msg_certificate m = {0};
+    struct al_pki_cert *chain = NULL;
     struct al_frame frame;
     char path[FILE_ROOM], why[256];
     int r = remote->renewal.error;
