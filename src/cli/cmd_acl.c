@@ -25,14 +25,12 @@ unsigned ali_acl_actions(const char *word)
 /* "send,join"; a membership has none. */
 static const char *actions_text(unsigned actions, char ret_text[64])
 {
+    size_t n = 0;
+
     ret_text[0] = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        if (!(actions & words[i].actions))
-            continue;
-        if (ret_text[0])
-            strcat(ret_text, ",");
-        strcat(ret_text, words[i].word);
-    }
+    for (unsigned i = 0; i < 4; i++)
+        if (actions & words[i].actions)
+            n += (size_t)snprintf(ret_text + n, 64 - n, "%s%s", n ? "," : "", words[i].word);
     return ret_text;
 }
 

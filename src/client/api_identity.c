@@ -46,7 +46,7 @@ static int fill_token(const struct al_msg_identity_ready *ready, const char *add
 static int ask_new(struct al_client *client, struct al_msg_identity_new *m, const char *addresses,
                    struct ali_token *token, struct al_identity_token *ret_token)
 {
-    struct al_msg_identity_ready ready;
+    struct al_msg_identity_ready ready = {0};
     struct al_frame frame;
     struct ali_ask ask;
     int r;

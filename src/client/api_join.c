@@ -74,10 +74,10 @@ static int next_der(struct al_str *run, struct al_str *ret_der)
 static int read_authorities(struct al_str run, const uint8_t fingerprint[32],
                             struct al_pki_cert **ret_bundle)
 {
-    struct al_pki_cert *bundle = NULL, *one;
+    struct al_pki_cert *bundle = NULL, *one = NULL;
     struct al_pki_info info;
     bool found = false;
-    struct al_str der;
+    struct al_str der = {0};
     int r = run.n ? 0 : -AL_E_INVALID;
 
     while (r == 0 && run.n) {
@@ -133,7 +133,7 @@ static int ask(struct al_client *client, const struct ali_token *token,
                const struct al_pki_key *key, const char *dir, struct al_join_result *ret_result)
 {
     struct al_msg_join m = {.token = al_str_of(token->secret, sizeof(token->secret))};
-    struct al_msg_certificate answer;
+    struct al_msg_certificate answer = {0};
     struct al_frame frame;
     struct ali_ask ask;
     struct al_buf csr;

@@ -356,7 +356,7 @@ static int open_network(struct daemon *daemon)
 {
     struct al_network_config config = {
         .data = daemon->data, .node = daemon->name, .lifetime_ms = daemon->config.certificate_ms};
-    char why[512];
+    char why[512] = "";
     int rc;
 
     if (!daemon->links[0])

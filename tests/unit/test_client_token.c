@@ -11,7 +11,7 @@ static struct ali_token example(const char *addresses)
 
     memset(token.fingerprint, 0xab, sizeof(token.fingerprint));
     assert_int_equal(ali_token_make(&token), 0);
-    strcpy(token.addresses, addresses);
+    snprintf(token.addresses, sizeof(token.addresses), "%s", addresses);
     return token;
 }
 
